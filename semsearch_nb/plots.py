@@ -1,0 +1,179 @@
+"""Every figure of the notebooks: fixed sizes, a colour-safe palette with markers, and alt text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import Image, display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from semsearch_nb.benchmark import Timing
+from semsearch_nb.evaluation import Interval
+from semsearch_nb.vectors import unit_rows
+
+# Okabe and Ito's palette: told apart by readers with any colour vision, and in grey by the markers.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DPI = 110
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Display `figure` as a picture that carries `alt`, which screen readers speak, and close it.
+
+    Raises:
+        ValueError: no alt text. Say what the reader sees in the figure, not that there is one.
+    """
+    if not alt.strip():
+        raise ValueError("alt is empty; describe in a sentence or two what the figure shows")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=DPI)
+    plt.close(figure)
+    display(Image(picture.getvalue(), alt=alt, width=int(figure.get_figwidth() * 96)))  # type: ignore[no-untyped-call]
+
+
+def plot_intervals(results: Mapping[str, Mapping[str, Interval]], *, xlabel: str = "nDCG@10") -> Figure:
+    """Means with their intervals: a row for each group (a collection), a mark for each method."""
+    methods = list(dict.fromkeys(method for row in results.values() for method in row))
+    figure, axes = _figure(8, 0.9 + 0.3 * len(results) * max(2, len(methods)))
+    for position, (_group, row) in enumerate(results.items()):
+        for method, interval in row.items():
+            number = methods.index(method)
+            y = position + (number - (len(methods) - 1) / 2) * 0.22
+            error = [[interval.mean - interval.low], [interval.high - interval.mean]]
+            label = method if position == 0 else None
+            axes.errorbar(interval.mean, y, xerr=error, capsize=3, ms=7, label=label, **_style(number))
+            axes.annotate(f"{interval.mean:.2f}", (interval.high, y), (6, 0), textcoords="offset points", va="center")
+    axes.set_yticks(range(len(results)), list(results))
+    axes.set_ylim(len(results) - 0.5, -0.5)
+    axes.set_xlim(0, 1.05)
+    axes.set_xlabel(f"{xlabel}, with 95 % confidence interval")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    return figure
+
+
+def plot_by_category(scores: Mapping[str, Mapping[str, float]], *, ylabel: str = "nDCG@10") -> Figure:
+    """One mark for each method in each category (a language, say), joined by faint lines."""
+    figure, axes = _figure(9, 3.6)
+    for number, (method, row) in enumerate(scores.items()):
+        axes.plot(list(row), list(row.values()), ms=8, lw=0.6, label=method, **_style(number))
+    axes.set_ylim(0, 1)
+    axes.set_ylabel(ylabel)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    return figure
+
+
+def project(vectors: Any) -> np.ndarray:
+    """The two directions in which unit vectors differ most (PCA), as points of shape `(n, 2)`.
+
+    Two of hundreds of dimensions keep only a part of the distances, so points that fall together in
+    the plane may still be apart; the sign of each axis is fixed so that a figure does not flip.
+    """
+    rows = unit_rows(vectors, "vectors").astype(np.float64)
+    _u, _s, directions = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    points = (rows - rows.mean(axis=0)) @ directions[:2].T
+    return points * np.sign(points[np.abs(points).argmax(axis=0), [0, 1]])
+
+
+def plot_space(panels: Mapping[str, np.ndarray], colour_by: Sequence[str], marker_by: Sequence[str]) -> Figure:
+    """Points of shape `(n, 2)` a panel; the colour shows one property of each, the marker another."""
+    groups, kinds = list(dict.fromkeys(colour_by)), list(dict.fromkeys(marker_by))
+    figure, all_axes = plt.subplots(1, len(panels), figsize=(5 * len(panels) + 1.6, 4.6), layout="constrained")
+    for axes, (title, points) in zip(np.atleast_1d(all_axes), panels.items(), strict=True):
+        for (x, y), group, kind in zip(points, colour_by, marker_by, strict=True):
+            style = _style(groups.index(group)) | {"marker": MARKERS[kinds.index(kind) % len(MARKERS)]}
+            axes.plot(x, y, ls="", ms=8, alpha=0.85, **style)
+        axes.set_title(title)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    handles = [plt.Line2D([], [], ls="", marker="o", color=_colour(i), label=g) for i, g in enumerate(groups)]
+    handles += [
+        plt.Line2D([], [], ls="", marker=MARKERS[i % len(MARKERS)], color="grey", label=k) for i, k in enumerate(kinds)
+    ]
+    figure.legend(handles=handles, loc="outside right center", frameon=False)
+    return figure
+
+
+def plot_growth(
+    sizes: Sequence[int],
+    timings: Mapping[str, Sequence[Timing]],
+    *,
+    extrapolated: Mapping[str, Mapping[int, float]] | None = None,
+    xlabel: str = "vectors in the corpus",
+) -> Figure:
+    """Milliseconds over size, both on logarithmic axes; what is extrapolated is dashed and hollow.
+
+    `extrapolated[label]` maps sizes beyond the measured ones to seconds.
+    """
+    figure, axes = _figure(8, 4.2)
+    for number, (label, row) in enumerate(timings.items()):
+        style = _style(number)
+        medians = np.array([timing.median for timing in row])
+        spread = 1e3 * np.array([[t.median - t.fastest for t in row], [t.slowest - t.median for t in row]])
+        axes.errorbar(sizes, 1e3 * medians, yerr=spread, capsize=3, lw=1.5, label=label, **style)
+        if extrapolated and label in extrapolated:
+            beyond = extrapolated[label]
+            axes.plot(
+                [sizes[-1], *beyond],
+                [1e3 * medians[-1], *(1e3 * seconds for seconds in beyond.values())],
+                ls="--",
+                lw=1.2,
+                mfc="white",
+                **style,
+            )
+    if extrapolated:
+        axes.axvline(sizes[-1], color="grey", lw=0.8, ls=":")
+        axes.annotate("measured | extrapolated", (sizes[-1], 1), xycoords=("data", "axes fraction"), ha="center")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel("milliseconds")
+    axes.grid(True, which="major", lw=0.4, alpha=0.6)
+    axes.legend(frameon=False, loc="upper left")
+    return figure
+
+
+def plot_time_and_memory(
+    values: Sequence[int], timings: Sequence[Timing], megabytes: Sequence[float], *, xlabel: str, default: int
+) -> Figure:
+    """What one parameter costs: time on the left, memory on the right, its default marked."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    medians = 1e3 * np.array([timing.median for timing in timings])
+    spread = 1e3 * np.array(
+        [[t.median - t.fastest for t in timings], [t.slowest - t.median for t in timings]], dtype=np.float64
+    )
+    left.errorbar(values, medians, yerr=spread, capsize=3, **_style(0))
+    left.set_ylabel("milliseconds")
+    left.set_ylim(bottom=0)
+    right.plot(values, megabytes, **_style(1))
+    right.set_ylabel("megabytes more than before")
+    right.set_ylim(bottom=0)
+    for axes in (left, right):
+        _clean(axes)
+        axes.set_xscale("log")
+        axes.set_xlabel(xlabel)
+        axes.axvline(default, color="grey", lw=0.8, ls=":")
+        axes.annotate(" default", (default, 0.02), xycoords=("data", "axes fraction"), color="dimgrey")
+    return figure
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    _clean(axes)
+    return figure, axes
+
+
+def _clean(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
+
+
+def _style(number: int) -> dict[str, Any]:
+    return {"color": _colour(number), "marker": MARKERS[number % len(MARKERS)]}

@@ -1,0 +1,126 @@
+import dataclasses
+import json
+
+import pytest
+
+from semsearch_nb import datasets, settings
+from semsearch_nb.datasets import Collection, DatasetError, Document, Query, beir
+from semsearch_nb.datasets.collection import check
+
+GOOD = {
+    "corpus.jsonl": '{"_id": "d1", "title": "Cats", "text": "They purr."}\n\n{"_id": "d2", "text": "Dogs\u2028bark."}\n',
+    "queries.jsonl": '{"_id": "q1", "text": "Who purrs?", "metadata": {"topic": "cats"}}\n{"_id": "q2", "text": "?"}\n',
+    "qrels/test.tsv": "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq2\td2\t0\n",
+}
+
+
+def write(folder, **changes):
+    for name, content in (GOOD | changes).items():
+        if content is not None:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(content, encoding="utf-8")
+    return folder
+
+
+def test_a_folder_of_ones_own(tmp_path):
+    collection = datasets.load(str(write(tmp_path)))
+    assert collection.document_ids == ["d1", "d2"]
+    assert collection.document_texts == ["Cats. They purr.", "Dogs\u2028bark."]
+    assert collection.query_texts == ["Who purrs?"]  # q2 has no relevant document
+    assert collection.qrels == {"q1": {"d1": 2, "d2": 0}}
+    assert collection.queries[0].metadata == {"topic": "cats"}
+    assert repr(collection).endswith("2 documents, 1 queries, 2 judgements)")
+
+
+def test_judgements_may_stand_beside_the_corpus_or_in_another_split(tmp_path):
+    write(tmp_path, **{"qrels/test.tsv": None, "qrels/dev.tsv": "q2\td2\t1\n"})
+    assert datasets.load(tmp_path, split="dev").query_ids == ["q2"]
+    (tmp_path / "qrels.tsv").write_text("q1\td1\t1\n")
+    assert datasets.load(tmp_path).query_ids == ["q1"]
+
+
+MALFORMED = {
+    "no corpus": ({"corpus.jsonl": None}, r"corpus.jsonl is missing"),
+    "no queries": ({"queries.jsonl": None}, r"queries.jsonl is missing"),
+    "no judgements": ({"qrels/test.tsv": None}, r"test.tsv is missing"),
+    "not JSON": ({"corpus.jsonl": '{"_id": "d1", "text": "a"}\n{"_id": '}, r"corpus.jsonl, line 2: not a JSON object"),
+    "not an object": ({"corpus.jsonl": "[1]"}, r"corpus.jsonl, line 1: not a JSON object"),
+    "no id": ({"corpus.jsonl": '{"text": "a"}'}, r"corpus.jsonl, line 1: '_id' is missing"),
+    "id a number": ({"corpus.jsonl": '{"_id": 1, "text": "a"}'}, r"line 1: '_id' must be a string, not 1"),
+    "no text": ({"queries.jsonl": '{"_id": "q1"}'}, r"queries.jsonl, line 1: 'text' is missing"),
+    "metadata a list": ({"queries.jsonl": '{"_id": "q1", "text": "a", "metadata": [1]}'}, r"'metadata' must be an obj"),
+    "columns": ({"qrels/test.tsv": "q1 d1 1\n"}, r"test.tsv, line 1: expected 3 columns separated by tabs, found 1"),
+    "grade": ({"qrels/test.tsv": "q1\td1\t1\nq1\td2\tgood\n"}, r"line 2: the score must be a whole number, not 'good'"),
+    "judged twice": ({"qrels/test.tsv": "q1\td1\t1\nq1\td1\t2\n"}, r"line 2: 'q1' and 'd1' are judged twice, diff"),
+    "unknown query": ({"qrels/test.tsv": "q9\td1\t1\n"}, r"'q9' is judged and is not in queries.jsonl"),
+    "unknown document": ({"qrels/test.tsv": "q1\td9\t1\n"}, r"'q1' is judged against 'd9', which is no document"),
+    "id twice": ({"corpus.jsonl": '{"_id": "d1", "text": "a"}\n' * 2}, r"the document id 'd1' occurs twice"),
+    "empty text": ({"corpus.jsonl": '{"_id": "d1", "text": " "}'}, r"the document 'd1' has an empty text"),
+    "nothing relevant": ({"qrels/test.tsv": "q1\td1\t0\n"}, r"has no query"),
+    "empty corpus": ({"corpus.jsonl": "\n"}, r"has no document"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_errors_name_file_and_line(name, tmp_path):
+    changes, message = MALFORMED[name]
+    with pytest.raises(DatasetError, match=message):
+        beir.read(write(tmp_path, **changes))
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path):
+    write(tmp_path)
+    (tmp_path / "corpus.jsonl").write_bytes(
+        json.dumps({"_id": "d1", "text": "é"}, ensure_ascii=False).encode("latin-1")
+    )
+    with pytest.raises(DatasetError, match=r"corpus.jsonl is not UTF-8"):
+        beir.read(tmp_path)
+
+
+def test_where_keeps_the_documents_and_some_queries(tmp_path):
+    collection = datasets.load(write(tmp_path, **{"qrels/test.tsv": "q1\td1\t1\nq2\td2\t1\n"}))
+    cats = collection.where(topic="cats")
+    assert cats.documents == collection.documents
+    assert cats.query_ids == ["q1"]
+    assert list(cats.qrels) == ["q1"]
+
+
+def test_check_passes_a_collection_through():
+    collection = Collection("own", (Document("d", "text"),), (Query("q", "text"),), {"q": {"d": 1}}, "here")
+    assert check(collection) is collection
+
+
+@pytest.fixture
+def full_data(monkeypatch):
+    def switch(**changes):
+        monkeypatch.setattr(settings, "_current", dataclasses.replace(settings.current(), data="full", **changes))
+
+    return switch
+
+
+def test_full_data_reads_the_folder_that_the_user_names(full_data, tmp_path):
+    (tmp_path / "quora").mkdir()
+    (tmp_path / "quora" / "quora_duplicate_questions.tsv").write_text(
+        "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n0\t1\t2\tHow old is Rome?\tWhat is the age of Rome?\t1\n"
+    )
+    full_data(data_dir=tmp_path)
+    assert datasets.load("questions").query_texts == ["How old is Rome?"]
+
+
+def test_full_data_without_a_folder_says_how_to_go_on(full_data):
+    full_data(data_dir=None)
+    with pytest.raises(DatasetError, match=r"SEMSEARCH_DATA_DIR.*data='sample'"):
+        datasets.load("questions")
+
+
+def test_wordnet_is_whole():
+    wordnet = datasets.load("wordnet")
+    assert len(wordnet.documents) == 117_791
+    assert len(wordnet.queries) == 1_000
+    by_id = {document.id: document for document in wordnet.documents}
+    entity = by_id["n00001740"]
+    assert entity.metadata["lemmas"] == ["entity"]
+    assert entity.text.startswith("that which is perceived")
+    assert all(document.text and ";" + ' "' not in document.text for document in wordnet.documents)
+    assert all(query.text in by_id[i].metadata["lemmas"] for query in wordnet.queries for i in wordnet.qrels[query.id])
+    assert wordnet.query_ids == datasets.load("wordnet").query_ids

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sentence_transformers import util
+
+from semsearch_nb import exact
+
+
+def by_hand(queries, corpus, k, score="cosine"):
+    """Every score in float64, sorted; equal scores in corpus order."""
+    queries, corpus = np.asarray(queries, np.float64), np.asarray(corpus, np.float64)
+    if score == "cosine":
+        queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+        corpus = corpus / np.linalg.norm(corpus, axis=1, keepdims=True)
+    scores = queries @ corpus.T
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, order, axis=1), order
+
+
+def test_three_vectors_worked_out_by_hand():
+    hits = exact.search([[3.0, 4.0]], [[4.0, 3.0], [-3.0, -4.0], [6.0, 8.0]], k=3)
+    assert hits.indices.tolist() == [[2, 0, 1]]
+    assert np.allclose(hits.scores, [[1.0, 24 / 25, -1.0]])
+    assert hits.scores.dtype == np.float32 and hits.indices.dtype == np.int64
+
+
+def test_dot_prefers_the_longer_vector():
+    corpus = [[1.0, 0.0], [10.0, 10.0]]
+    assert exact.search([[1.0, 0.0]], corpus, k=1).indices.tolist() == [[0]]
+    assert exact.search([[1.0, 0.0]], corpus, k=1, score="dot").indices.tolist() == [[1]]
+
+
+def test_k_beyond_the_corpus_returns_all_of_it():
+    assert exact.search(np.eye(2), np.eye(2), k=50).indices.shape == (2, 2)
+
+
+def test_equal_scores_come_in_corpus_order():
+    corpus = np.ones((7, 3))
+    for block in (2, 3, 7, 100):
+        assert exact.search(corpus[:1], corpus, k=7, corpus_block=block).indices.tolist() == [list(range(7))]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    n_queries=st.integers(1, 9),
+    n=st.integers(1, 60),
+    dimension=st.integers(1, 40),
+    k=st.integers(1, 70),
+    blocks=st.tuples(st.integers(1, 12), st.integers(1, 70)),
+    score=st.sampled_from(exact.SCORES),
+    seed=st.integers(0, 2**32 - 1),
+    duplicated=st.booleans(),
+)
+def test_agrees_with_sorting_everything(n_queries, n, dimension, k, blocks, score, seed, duplicated):
+    generator = np.random.default_rng(seed)
+    queries = generator.normal(size=(n_queries, dimension)).astype(np.float32)
+    corpus = generator.normal(size=(n, dimension)).astype(np.float32)
+    if duplicated:
+        corpus = corpus[generator.integers(0, n, size=n)]
+    hits = exact.search(queries, corpus, k, score=score, query_block=blocks[0], corpus_block=blocks[1])
+    scores, _ = by_hand(queries, corpus, k, score)
+    assert hits.scores.shape == hits.indices.shape == (n_queries, min(k, n))
+    tolerance = 1e-5 * (1 if score == "cosine" else dimension * 10)
+    assert np.allclose(hits.scores, scores, atol=tolerance)  # the k best, and in order
+    assert (np.diff(hits.scores, axis=1) <= 0).all()
+    assert all(len(set(row)) == len(row) for row in hits.indices.tolist())  # no vector twice
+    own, _ = by_hand(queries, corpus, n, score)
+    full = queries.astype(np.float64) @ corpus.T.astype(np.float64)
+    if score == "dot":  # the index belongs to the score
+        assert np.allclose(np.take_along_axis(full, hits.indices, axis=1), hits.scores, atol=tolerance)
+    assert own.shape == (n_queries, n)
+
+
+def test_agrees_with_sentence_transformers():
+    generator = np.random.default_rng(1)
+    queries, corpus = generator.normal(size=(20, 32)), generator.normal(size=(5_000, 32))
+    hits = exact.search(queries, corpus, k=10, corpus_block=700)
+    reference = util.semantic_search(queries.astype(np.float32), corpus.astype(np.float32), top_k=10)
+    assert hits.indices.tolist() == [[hit["corpus_id"] for hit in row] for row in reference]
+
+
+def test_a_memory_mapped_corpus_is_searched_without_a_warning(tmp_path, recwarn):
+    corpus = np.random.default_rng(2).normal(size=(300, 8)).astype(np.float32)
+    np.save(tmp_path / "corpus.npy", corpus)
+    mapped = np.load(tmp_path / "corpus.npy", mmap_mode="r")
+    assert (exact.search(corpus[:5], mapped, k=3).indices == exact.search(corpus[:5], corpus, k=3).indices).all()
+    assert not recwarn.list
+
+
+def test_scores_beyond_float32_are_refused():
+    with pytest.raises(ValueError, match="exceed the range"):
+        exact.search([[3e38]], [[3e38]], k=1, score="dot")

@@ -1,0 +1,55 @@
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from semsearch_nb import plots
+from semsearch_nb.benchmark import Timing
+from semsearch_nb.evaluation import Interval
+
+TIMINGS = [Timing(0.01, 0.009, 0.02), Timing(0.1, 0.09, 0.2)]
+FIGURES = {
+    "intervals": lambda: plots.plot_intervals(
+        {"passages": {"BM25": Interval(0.5, 0.4, 0.6), "e5": Interval(0.7, 0.6, 0.8)}, "questions": {"e5": Interval(0.3, 0.2, 0.4)}}
+    ),
+    "by category": lambda: plots.plot_by_category({"BM25": {"de": 0.1, "fr": 0.2}, "e5": {"de": 0.8, "fr": 0.9}}),
+    "space": lambda: plots.plot_space({"MiniLM": np.eye(2), "e5": np.ones((2, 2))}, ["egg", "sky"], ["en", "de"]),
+    "growth": lambda: plots.plot_growth([10, 100], {"topk": TIMINGS}, extrapolated={"topk": {1000: 1.0}}),
+    "time and memory": lambda: plots.plot_time_and_memory([1, 10], TIMINGS, [3.0, 30.0], xlabel="chunk", default=10),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_drawn_and_displayed_with_its_alt_text(name, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots, "display", shown.append)
+    plots.show(FIGURES[name](), alt="what it shows")
+    data, metadata = shown[0]._repr_mimebundle_()
+    assert data["image/png"] and metadata["image/png"]["alt"] == "what it shows"
+    assert not plt.get_fignums()  # closed, or a notebook would show it twice
+
+
+def test_intervals_are_drawn_where_they_are():
+    axes = FIGURES["intervals"]().axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["passages", "questions"]
+    assert {text.get_text() for text in axes.get_legend().get_texts()} == {"BM25", "e5"}
+    assert {text.get_text() for text in axes.texts} == {"0.50", "0.70", "0.30"}
+
+
+def test_methods_differ_in_colour_and_in_marker():
+    lines = [line for line in FIGURES["by category"]().axes[0].lines if len(line.get_xdata()) == 2]
+    assert len({line.get_color() for line in lines}) == len({line.get_marker() for line in lines}) == 2
+
+
+def test_projection_keeps_the_largest_differences():
+    generator = np.random.default_rng(0)
+    left, right = np.eye(8)[0], np.eye(8)[1]
+    vectors = np.concatenate(
+        [left + 0.05 * generator.normal(size=(9, 8)), right + 0.05 * generator.normal(size=(9, 8))]
+    )
+    points = plots.project(vectors)
+    assert points.shape == (18, 2)
+    assert abs(points[:9, 0].mean() - points[9:, 0].mean()) > 10 * points[:9, 0].std()
+    assert np.allclose(points, plots.project(vectors))

@@ -1,0 +1,197 @@
+"""The quality report: its figures, its bounds and its files, on a tiny collection with stub methods."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from semsearch_nb import settings
+from semsearch_nb.datasets import Collection, Document, Query, beir
+from semsearch_nb.vectors import Hits
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def quality() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("quality", ROOT / "benchmarks" / "quality.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four documents; q1 wants d1, q2 wants d4 (more) and d2."""
+    folder = tmp_path / "tiny"
+    (folder / "qrels").mkdir(parents=True)
+    documents = [{"_id": f"d{i}", "text": text} for i, text in enumerate(("cat", "dog", "bird", "wolf"), 1)]
+    queries = [{"_id": "q1", "text": "cat"}, {"_id": "q2", "text": "dog wolf"}]
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, documents)), encoding="utf-8")
+    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)), encoding="utf-8")
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td4\t2\nq2\td2\t1\n")
+    return folder
+
+
+def in_order(collection: Collection) -> Hits:
+    """Every query gets all documents in the order of the corpus."""
+    indices = np.tile(np.arange(len(collection.documents)), (len(collection.queries), 1))
+    return Hits(np.zeros(indices.shape, np.float32), indices)
+
+
+def backwards(collection: Collection) -> Hits:
+    hits = in_order(collection)
+    return Hits(hits.scores, hits.indices[:, ::-1].copy())
+
+
+STUBS = {"in order": in_order, "backwards": backwards}
+# In order: q1 finds d1 first; q2 finds d2 (grade 1) second and d4 (grade 2) fourth.
+Q2_IN_ORDER = (1 / np.log2(3) + 2 / np.log2(5)) / (2 + 1 / np.log2(3))
+# Backwards: q1 finds d1 fourth; q2 finds d4 first and d2 third.
+Q1_BACKWARDS = 1 / np.log2(5)
+Q2_BACKWARDS = (2 + 1 / 2) / (2 + 1 / np.log2(3))
+
+
+def collection_of(n_documents: int, relevant: dict[str, str]) -> Collection:
+    return Collection(
+        name="made",
+        documents=tuple(Document(f"d{i}", f"text {i}") for i in range(n_documents)),
+        queries=tuple(Query(query, query) for query in relevant),
+        qrels={query: {document: 1} for query, document in relevant.items()},
+        source="made by hand",
+    )
+
+
+def test_measure(quality: ModuleType, folder: Path) -> None:
+    row = quality.measure("tiny", beir.read(folder), STUBS)
+    assert (row["queries"], row["documents"]) == ([2, 2], [4, 4])
+    forth, back = row["methods"]["in order"], row["methods"]["backwards"]
+    assert forth["nDCG@10"]["mean"] == pytest.approx((1 + Q2_IN_ORDER) / 2)
+    assert back["nDCG@10"]["mean"] == pytest.approx((Q1_BACKWARDS + Q2_BACKWARDS) / 2)
+    # Two queries: a quarter of the samples draws either of them twice, so the interval spans both.
+    assert forth["nDCG@10"]["low"] == pytest.approx(Q2_IN_ORDER)
+    assert forth["nDCG@10"]["high"] == 1
+    assert forth["recall@10"] == forth["recall@100"] == {"mean": 1, "low": 1, "high": 1}
+    (name, difference), *others = row["differences"].items()
+    assert (name, others) == ("backwards − in order", [])
+    assert difference["mean"] == pytest.approx(back["nDCG@10"]["mean"] - forth["nDCG@10"]["mean"])
+    assert difference["low"] == pytest.approx(Q1_BACKWARDS - 1)
+    assert difference["high"] == pytest.approx(Q2_BACKWARDS - Q2_IN_ORDER)
+
+
+def test_measure_limits_queries_and_keeps_documents(quality: ModuleType, folder: Path) -> None:
+    row = quality.measure("tiny", beir.read(folder), STUBS, limit=1)
+    assert (row["queries"], row["documents"]) == ([1, 2], [4, 4])
+    assert row["methods"]["in order"]["nDCG@10"] == {"mean": 1, "low": 1, "high": 1}
+    with pytest.raises(ValueError, match="limit must be at least 1, not 0"):
+        quality.measure("tiny", beir.read(folder), STUBS, limit=0)
+
+
+def test_measure_bounds_large_sets(quality: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(quality.BOUNDS, "made", (2, 3))
+    seen: list[Collection] = []
+
+    def spy(collection: Collection) -> Hits:
+        seen.append(collection)
+        return in_order(collection)
+
+    made = collection_of(6, {"a": "d4", "b": "d1", "c": "d5"})
+    row = quality.measure("made", made, {"spy": spy})
+    assert (row["queries"], row["documents"]) == ([2, 3], [3, 6])
+    assert seen[0].document_ids == ["d0", "d1", "d4"]
+    assert seen[0].query_ids == ["a", "b"] == list(seen[0].qrels)
+    # All that is judged is kept, even past the bound.
+    assert quality.bounded(made, 3, 2).document_ids == ["d1", "d4", "d5"]
+
+
+def test_asymmetric_takes_the_role_that_the_set_needs(quality: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    roles: dict[str, str] = {}
+    monkeypatch.setattr(quality, "dense", lambda collection, role: roles.update({collection.name: role}))
+    for name in ("squad", "quora", "questions", "questions-multilingual", "xquad-de", "tatoeba-deu", "passages"):
+        made = collection_of(1, {"a": "d0"})
+        quality.asymmetric(Collection(name, made.documents, made.queries, made.qrels, ""))
+    assert roles == {
+        "squad": "asymmetric",
+        "quora": "questions",
+        "questions": "questions",
+        "questions-multilingual": "questions",
+        "xquad-de": "multilingual",
+        "tatoeba-deu": "multilingual",
+        "passages": "asymmetric",
+    }
+
+
+def test_bm25_is_a_method_like_any_other(quality: ModuleType, folder: Path) -> None:
+    row = quality.measure("tiny", beir.read(folder), {"BM25": quality.bm25})
+    # "cat" finds d1; "dog wolf" ties d2 and d4, which keep their order.
+    q2 = (1 + 2 / np.log2(3)) / (2 + 1 / np.log2(3))
+    assert row["methods"]["BM25"]["nDCG@10"]["mean"] == pytest.approx((1 + q2) / 2)
+
+
+def test_main_writes_what_was_measured(
+    quality: ModuleType,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(quality, "METHODS", STUBS)
+    monkeypatch.setattr(settings, "_current", settings.Settings())
+    quality.main([str(folder), "--only", "ti*", "--output", str(tmp_path / "results")])
+    report: dict[str, Any] = json.loads((tmp_path / "results" / "quality.json").read_text(encoding="utf-8"))
+    assert list(report) == ["commit", "packages", "settings", "models", "sets"]
+    assert report["sets"] == {"tiny": quality.measure("tiny", beir.read(folder), STUBS)}
+    assert report["settings"]["models"] == "packaged"
+    assert report["models"]["symmetric"] == "all-MiniLM-L6-v2"
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["quality.json", "quality.md"]
+    table = (tmp_path / "results" / "quality.md").read_text(encoding="utf-8")
+    assert capsys.readouterr().out == table + "\n"
+    assert "| set | queries | documents | in order | backwards |\n| --- | --- | --- | --- | --- |\n" in table
+    forth = f"{(1 + Q2_IN_ORDER) / 2:.3f} [{Q2_IN_ORDER:.3f}, 1.000]"
+    back = f"{(Q1_BACKWARDS + Q2_BACKWARDS) / 2:.3f} [{Q1_BACKWARDS:.3f}, {Q2_BACKWARDS:.3f}]"
+    assert f"| tiny | 2 | 4 | {forth} | {back} |" in table
+    assert "| tiny | 2 | 4 | 1.000 [1.000, 1.000] | 1.000 [1.000, 1.000] |" in table
+    assert str(tmp_path) not in table + json.dumps(report)
+
+
+def test_find_sets_names_what_is_absent(
+    quality: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(settings, "_current", settings.Settings(data_dir=folder.parent))
+    monkeypatch.setattr(quality.datasets, "SAMPLES", folder.parent / "samples")
+    (folder.parent / "cranfield").mkdir()
+    found = quality.find_sets([folder], with_wordnet=True)
+    assert list(found) == ["wordnet", "cranfield", "tiny"]
+    assert capsys.readouterr().err == (
+        "passages: absent, skipped\nquestions: absent, skipped\nquestions-multilingual: absent, skipped\n"
+    )
+
+
+def test_main_refuses_a_set_that_is_not_there(
+    quality: ModuleType, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        quality.main([str(folder), "--only", "tiny", "nothing"])
+    assert "--only: no such set is at hand; there are: " in capsys.readouterr().err
+
+
+def test_tables_say_what_is_bounded_and_what_differs(quality: ModuleType) -> None:
+    assert quality._size([700, 14_033]) == "first 700 of 14,033"
+    assert quality._size([5_665, 5_665]) == "5,665"
+    assert quality._signed(quality.Interval(0.25, 0.125, 0.5)) == "**+0.250 [+0.125, +0.500]**"
+    assert quality._signed(quality.Interval(-0.25, -0.5, 0.125)) == "-0.250 [-0.500, +0.125]"
+
+
+def test_write_replaces_the_whole_file(quality: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "quality.md"
+    file.write_text("old and long")
+    quality.write(file, "new")
+    assert file.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [file]

@@ -1,0 +1,144 @@
+"""The project's own data sets have the form that their cards promise."""
+
+import re
+from collections import Counter, defaultdict
+
+import bm25s
+import pytest
+import Stemmer
+
+from semsearch_nb import datasets
+
+LANGUAGES = {"de", "es", "fr", "it", "pt", "pl", "ru", "ar", "hi", "zh", "ja", "tr"}
+SCRIPTS = {
+    "ru": "[а-яё]",
+    "ar": "[\u0600-\u06ff]",
+    "hi": "[\u0900-\u097f]",
+    "zh": "[\u4e00-\u9fff]",
+    "ja": "[\u3040-\u30ff]",
+}
+
+
+@pytest.fixture(scope="module")
+def passages():
+    return datasets.load("passages")
+
+
+@pytest.fixture(scope="module")
+def questions():
+    return datasets.load("questions")
+
+
+@pytest.fixture(scope="module")
+def multilingual():
+    return datasets.load("questions", split="multilingual")
+
+
+def content_words(text):
+    """Stems of the words that carry meaning."""
+    stemmer = Stemmer.Stemmer("english")
+    tokens = bm25s.tokenize(text, stopwords="english_plus", stemmer=stemmer, return_ids=False, show_progress=False)
+    return set(tokens[0])
+
+
+def test_passages_are_as_many_and_as_long_as_promised(passages):
+    assert len(passages.documents) >= 400
+    topics = Counter(document.metadata["topic"] for document in passages.documents)
+    assert len(topics) >= 40
+    assert set(topics.values()) == {10}
+    for document in passages.documents:
+        assert 60 <= len(document.text.split()) <= 110, document.id
+        assert document.title, document.id
+        assert document.id.startswith(document.metadata["topic"]), document.id
+
+
+def test_every_passage_answers_a_question(passages):
+    answered = {i for judged in passages.qrels.values() for i, grade in judged.items() if grade == 2}
+    assert answered == set(passages.document_ids)
+
+
+def test_passage_questions_are_judged_within_their_topic(passages):
+    assert len(passages.queries) >= 800
+    topic_of = {document.id: document.metadata["topic"] for document in passages.documents}
+    for query in passages.queries:
+        judged = passages.qrels[query.id]
+        assert max(judged.values()) == 2, query.id
+        assert set(judged.values()) <= {1, 2}, query.id
+        assert {topic_of[i] for i in judged} == {query.metadata["topic"]}, query.id
+
+
+def test_a_third_of_the_questions_share_no_content_word_with_an_answer(passages):
+    text_of = {document.id: document.full_text for document in passages.documents}
+    unshared = sum(
+        not any(
+            content_words(query.text) & content_words(text_of[i])
+            for i, grade in passages.qrels[query.id].items()
+            if grade == 2
+        )
+        for query in passages.queries
+    )
+    assert unshared / len(passages.queries) > 1 / 3
+
+
+def test_topics_share_their_vocabulary(passages):
+    """In each topic some content word stands in at least half of its ten passages."""
+    words = defaultdict(Counter)
+    for document in passages.documents:
+        words[document.metadata["topic"]].update(content_words(document.full_text))
+    assert [topic for topic, counts in words.items() if counts.most_common(1)[0][1] < 5] == []
+
+
+def test_questions_are_as_many_as_promised(questions):
+    clusters = Counter(query.metadata["cluster"] for query in questions.queries)
+    members = Counter(document.metadata.get("cluster") for document in questions.documents)
+    near_misses = members.pop(None)
+    assert len(clusters) >= 400
+    assert set(clusters.values()) == {1}
+    assert set(members) == set(clusters)
+    assert all(2 <= members[cluster] + 1 <= 5 for cluster in clusters)
+    assert sum(members.values()) + len(clusters) >= 1_200
+    assert near_misses >= 300
+
+
+def test_no_question_stands_twice(questions, multilingual):
+    texts = [*questions.document_texts, *questions.query_texts, *multilingual.query_texts]
+    folded = Counter(re.sub(r"\W+", " ", text.casefold()).strip() for text in texts)
+    assert [text for text, count in folded.items() if count > 1] == []
+
+
+def test_duplicates_are_all_of_the_cluster_and_only_those(questions, multilingual):
+    for collection in (questions, multilingual):
+        for query in collection.queries:
+            cluster = query.metadata["cluster"]
+            members = {d.id for d in collection.documents if d.metadata.get("cluster") == cluster}
+            assert set(collection.qrels[query.id]) == members, query.id
+
+
+def test_near_misses_share_words_with_their_cluster(questions):
+    words = defaultdict(set)
+    for item in (*questions.queries, *questions.documents):
+        words[item.metadata.get("cluster")] |= content_words(item.text)
+    near_misses = [document for document in questions.documents if "near_miss_of" in document.metadata]
+    shared = [len(content_words(d.text) & words[d.metadata["near_miss_of"]]) for d in near_misses]
+    assert min(shared) >= 1
+    assert sum(count >= 2 for count in shared) / len(shared) > 0.9
+
+
+def test_twelve_languages_with_twenty_queries_each(multilingual):
+    per_language = Counter(query.metadata["language"] for query in multilingual.queries)
+    assert per_language == dict.fromkeys(LANGUAGES, 20)
+    for query in multilingual.queries:
+        script = SCRIPTS.get(query.metadata["language"])
+        assert script is None or re.search(script, query.text.lower()), query.id
+
+
+@pytest.mark.parametrize("name", ["passages", "questions"])
+def test_the_card_states_the_counts(name):
+    card = (datasets.SAMPLES / name / "card.md").read_text(encoding="utf-8")
+    collection = datasets.load(name)
+    stated = {
+        line.split("|")[1].strip(): line.split("|")[2].strip() for line in card.splitlines() if line.count("|") == 3
+    }
+    assert stated["documents"] == f"{len(collection.documents):,}"
+    assert stated["queries"] == f"{len(collection.queries):,}"
+    assert stated["judgements"] == f"{sum(map(len, collection.qrels.values())):,}"

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from semsearch_nb.vectors import as_texts, as_vectors, unit_rows
+
+
+def test_what_is_right_already_is_not_copied():
+    rows = np.eye(3, dtype=np.float32)
+    assert as_vectors(rows, "rows") is rows
+    assert unit_rows(rows, "rows") is rows
+
+
+@pytest.mark.parametrize(
+    "array",
+    [[[1, 2], [3, 4]], np.array([[1, 2], [3, 4]], np.float64), torch.tensor([[1.0, 2.0], [3.0, 4.0]]),
+     np.array([[1, 2], [3, 4]], np.float32).T.copy().T],
+    ids=["lists", "float64", "torch", "column-major"],
+)  # fmt: skip
+def test_other_arrays_become_contiguous_float32(array):
+    rows = as_vectors(array, "rows")
+    assert rows.dtype == np.float32 and rows.flags.c_contiguous
+    assert rows.tolist() == [[1, 2], [3, 4]]
+
+
+def test_unit_rows_survive_values_whose_squares_overflow_or_vanish():
+    rows = unit_rows([[3e30, 4e30], [3e-30, 4e-30], [0.0, 1e-40]], "rows")
+    assert np.allclose(rows, [[0.6, 0.8], [0.6, 0.8], [0, 1]], atol=1e-6)
+
+
+@given(
+    hnp.arrays(np.float32, st.tuples(st.integers(1, 8), st.integers(1, 16)), elements=st.floats(0.5, 1000, width=32))
+)
+def test_unit_rows_have_length_one_and_keep_their_direction(array):
+    rows = unit_rows(array, "rows")
+    assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=2e-6)
+    assert np.allclose(rows * np.linalg.norm(array, axis=1, keepdims=True), array, rtol=1e-4)
+
+
+def test_as_texts_takes_any_sequence_of_strings():
+    assert as_texts(("a", "b")) == ["a", "b"]
+    assert as_texts(np.array(["a", "b"])) == ["a", "b"]
