@@ -62,7 +62,8 @@ def peak_memory(function: Callable[[], Any], *, interval: float = 0.001) -> int:
     """
     process = psutil.Process()
     gc.collect()
-    before = peak = process.memory_info().rss
+    before: int = process.memory_info().rss
+    peak = before
     done = threading.Event()
 
     def watch() -> None:

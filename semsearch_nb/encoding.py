@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from semsearch_nb.models import identity
 from semsearch_nb.vectors import FloatArray, as_count, as_texts, as_vectors, unit_rows
 
 Kind = Literal["query", "document"]
-PROGRESS_FROM = 2_000  # texts; below that encoding ends before a bar is read
+PROGRESS_FROM = 5_000  # texts; below that encoding ends before a bar is read
 
 
 class TruncationWarning(UserWarning):
@@ -87,7 +87,7 @@ def encode(
         batch_size: texts that the model sees at once; they are sorted by length first.
         precision: of the arithmetic: `"float32"`, `"bfloat16"`, `"float16"`, or `"auto"`; without
             it, that of the settings.
-        progress: show a bar; without it, from 2,000 texts on that are not in the cache.
+        progress: show a bar; without it, from 5,000 texts on that are not in the cache.
 
     Raises:
         TypeError: a string instead of a list of strings, or an element that is not a string.
@@ -108,10 +108,7 @@ def encode(
         # Again in float32: a row that was normalised in bfloat16 has a length of 1 ± 0.002.
         return unit_rows(np.asarray(vectors, dtype=np.float32), "the model's vectors"), truncation(model, texts, kind)
 
-    if use_cache:
-        vectors, report = _cached(model, texts, kind, precision, compute)
-    else:
-        vectors, report = compute()
+    vectors, report = _cached(model, texts, kind, precision, compute) if use_cache else compute()
     if report.n_truncated:
         warnings.warn(f"{kind}: {report}", TruncationWarning, stacklevel=3)
     return vectors
@@ -162,7 +159,13 @@ def cpu_has_bfloat16() -> bool:
     return any(bool(getattr(torch.cpu, probe, bool)()) for probe in probes)
 
 
-def _cached(model: SentenceTransformer, texts: list[str], kind: Kind, precision: str, compute: Any) -> Any:
+def _cached(
+    model: SentenceTransformer,
+    texts: list[str],
+    kind: Kind,
+    precision: str,
+    compute: Callable[[], tuple[FloatArray, Truncation]],
+) -> tuple[FloatArray, Truncation]:
     """What `compute` returns, from the cache folder where it has been computed before."""
     name, revision = identity(model)
     key = {

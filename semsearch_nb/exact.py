@@ -60,7 +60,7 @@ def search(
     k = min(as_count(k, "k"), len(corpus_rows))
     query_block = as_count(query_block, "query_block")
     corpus_block = as_count(corpus_block, "corpus_block")
-    parts = [_search_block(rows, corpus_rows, k, corpus_block) for rows in query_rows.split(query_block)]
+    parts = [_search_block(rows, corpus_rows, k, corpus_block) for rows in torch.split(query_rows, query_block)]
     scores = torch.cat([part[0] for part in parts])
     if not torch.isfinite(scores).all():
         raise ValueError("scores exceed the range of float32; scale the vectors or use score='cosine'")

@@ -132,7 +132,8 @@ def _modules(name: str, on: str, models: str, cache_dir: Path) -> tuple[Sentence
     with _quiet():
         if models == "hub":
             model = SentenceTransformer(name, device=on, model_kwargs={"dtype": torch.float32})
-            return model, str(getattr(model[0].auto_model.config, "_commit_hash", None) or "unknown")
+            config = getattr(model[0].auto_model, "config", None)
+            return model, str(getattr(config, "_commit_hash", None) or "unknown")
         return (_minilm if name == MINILM.name else _e5)(on)
 
 
@@ -173,9 +174,9 @@ def _e5(on: str) -> tuple[SentenceTransformer, str]:
 def _quiet() -> Iterator[None]:
     """Loading takes a second and needs no progress bar, which would stand in every notebook."""
     shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if shown:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

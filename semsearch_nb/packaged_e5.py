@@ -14,6 +14,7 @@ import json
 import struct
 import unicodedata
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -181,7 +182,7 @@ def _read_tokenizer(reader: _Reader) -> Tokenizer:
     offsets = reader.array("<u4", count + 1)
     log_probabilities = reader.array("<f4", count)
     blob = reader.array("u1", length).tobytes()
-    pieces = [blob[start:end].decode() for start, end in zip(offsets, offsets[1:], strict=False)]
+    pieces = [blob[start:end].decode() for start, end in pairwise(offsets)]
 
     tokenizer = Tokenizer(Unigram(list(zip(pieces, log_probabilities.tolist(), strict=True)), unknown, False))
     tokenizer.normalizer = _normalizer(_read_character_map(reader), set("".join(pieces)))
@@ -252,7 +253,7 @@ def _read_weights(reader: _Reader, *, columns: int, feed_forward: int) -> dict[s
         if len(flat) != elements:
             raise PackagedModelError(f"tensor {name.decode()} has {len(flat)} elements, not {elements}")
         target = _target_name(name.decode())
-        if target.endswith("LayerNorm.weight") or target.endswith("bias"):
+        if target.endswith(("LayerNorm.weight", "bias")):
             weights[target] = flat
         else:  # matrices are row-major [out, in]; only the last one of a layer reads feed_forward
             row = feed_forward if target.endswith("output.dense.weight") and ".attention." not in target else columns

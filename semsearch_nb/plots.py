@@ -11,6 +11,7 @@ import numpy as np
 from IPython.display import Image, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from semsearch_nb.benchmark import Timing
 from semsearch_nb.evaluation import Interval
@@ -75,8 +76,9 @@ def project(vectors: Any) -> np.ndarray:
     """
     rows = unit_rows(vectors, "vectors").astype(np.float64)
     _u, _s, directions = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
-    points = (rows - rows.mean(axis=0)) @ directions[:2].T
-    return points * np.sign(points[np.abs(points).argmax(axis=0), [0, 1]])
+    points: np.ndarray = (rows - rows.mean(axis=0)) @ directions[:2].T
+    points *= np.sign(points[np.abs(points).argmax(axis=0), [0, 1]])
+    return points
 
 
 def plot_space(panels: Mapping[str, np.ndarray], colour_by: Sequence[str], marker_by: Sequence[str]) -> Figure:
@@ -90,9 +92,9 @@ def plot_space(panels: Mapping[str, np.ndarray], colour_by: Sequence[str], marke
         axes.set_title(title)
         axes.set_xticks([])
         axes.set_yticks([])
-    handles = [plt.Line2D([], [], ls="", marker="o", color=_colour(i), label=g) for i, g in enumerate(groups)]
+    handles = [Line2D([], [], ls="", marker="o", color=_colour(i), label=g) for i, g in enumerate(groups)]
     handles += [
-        plt.Line2D([], [], ls="", marker=MARKERS[i % len(MARKERS)], color="grey", label=k) for i, k in enumerate(kinds)
+        Line2D([], [], ls="", marker=MARKERS[i % len(MARKERS)], color="grey", label=k) for i, k in enumerate(kinds)
     ]
     figure.legend(handles=handles, loc="outside right center", frameon=False)
     return figure

@@ -18,6 +18,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -90,7 +91,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     >>> from_environment({"SEMSEARCH_DATA": "full"}).data
     'full'
     """
-    found = {}
+    found: dict[str, Any] = {}
     for field in fields(Settings):
         variable = f"SEMSEARCH_{field.name.upper()}"
         if environment.get(variable):
@@ -98,7 +99,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     return Settings(**found)
 
 
-def _checked(name: str, value: object, where: str) -> object:
+def _checked(name: str, value: object, where: str) -> Any:
     """`value` as the field `name` wants it; `where` is what the error message calls it."""
     if name in CHOICES:
         if value not in CHOICES[name]:

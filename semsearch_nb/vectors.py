@@ -33,6 +33,39 @@ def as_vectors(array: Any, name: str) -> FloatArray:
         ValueError: not two-dimensional, without rows or columns, or not finite. The message calls
             the array `name`, names the first bad row and says what to do.
     """
+    matrix = _as_matrix(array, name)
+    _require_finite(matrix, name)
+    return matrix
+
+
+def unit_rows(array: Any, name: str) -> FloatArray:
+    """`array` checked as by `as_vectors` and scaled so that every row has length 1.
+
+    On unit vectors the dot product is the cosine. Rows that have length 1 already (within 1e-6)
+    are returned as they are, so a normalised corpus is read once and not copied.
+
+    Raises:
+        ValueError: also where a row is zero: it has no direction and so no cosine.
+    """
+    matrix = _as_matrix(array, name)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", matrix, matrix)
+    if np.abs(squares - 1).max() <= 2e-6:  # never so with a NaN in it
+        return matrix
+    _require_finite(matrix, name)
+    largest = np.abs(matrix).max(axis=1)
+    if not largest.all():
+        bad = np.flatnonzero(largest == 0)
+        raise ValueError(
+            f"{name} has {len(bad)} rows of zeros, the first is row {bad[0]}; a zero vector has no "
+            "direction: remove those rows, or search with score='dot'"
+        )
+    # The largest value first: the square of 1e30 is more than float32 holds.
+    scaled = matrix / largest[:, None]
+    return np.ascontiguousarray(scaled / np.linalg.norm(scaled, axis=1, keepdims=True))
+
+
+def _as_matrix(array: Any, name: str) -> FloatArray:
     matrix = np.asarray(array)
     if matrix.dtype.kind not in "fiu":
         raise TypeError(
@@ -44,8 +77,11 @@ def as_vectors(array: Any, name: str) -> FloatArray:
         raise ValueError(f"{name} must have the shape (n, dimension), not {matrix.shape}{hint}")
     if 0 in matrix.shape:
         raise ValueError(f"{name} is empty: its shape is {matrix.shape}; pass at least one vector")
-    with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes inf, refused below
-        matrix = np.ascontiguousarray(matrix, dtype=np.float32)
+    with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite, and is refused
+        return np.ascontiguousarray(matrix, dtype=np.float32)
+
+
+def _require_finite(matrix: FloatArray, name: str) -> None:
     finite = np.isfinite(matrix).all(axis=1)
     if not finite.all():
         bad = np.flatnonzero(~finite)
@@ -53,33 +89,6 @@ def as_vectors(array: Any, name: str) -> FloatArray:
             f"{name} has NaN or infinite values in {len(bad)} of {len(matrix)} rows, the first is "
             f"row {bad[0]}; remove those rows or encode their texts again"
         )
-    return matrix
-
-
-def unit_rows(array: Any, name: str) -> FloatArray:
-    """`array` checked as by `as_vectors` and scaled so that every row has length 1.
-
-    On unit vectors the dot product is the cosine. Rows that have length 1 already (within 1e-6)
-    are returned as they are, so a normalised corpus is not copied.
-
-    Raises:
-        ValueError: also where a row is zero: it has no direction and so no cosine.
-    """
-    matrix = as_vectors(array, name)
-    # The largest value first: the square of 1e30 is more than float32 holds.
-    largest = np.abs(matrix).max(axis=1)
-    if not largest.all():
-        bad = np.flatnonzero(largest == 0)
-        raise ValueError(
-            f"{name} has {len(bad)} rows of zeros, the first is row {bad[0]}; a zero vector has no "
-            "direction: remove those rows, or search with score='dot'"
-        )
-    with np.errstate(over="ignore", under="ignore"):
-        squares = np.einsum("ij,ij->i", matrix, matrix)
-    if np.abs(squares - 1).max() <= 2e-6:
-        return matrix
-    scaled = matrix / largest[:, None]
-    return np.ascontiguousarray(scaled / np.linalg.norm(scaled, axis=1, keepdims=True))
 
 
 def as_texts(texts: Sequence[str]) -> list[str]:

@@ -8,7 +8,8 @@ from semsearch_nb.datasets import Collection, DatasetError, Document, Query, bei
 from semsearch_nb.datasets.collection import check
 
 GOOD = {
-    "corpus.jsonl": '{"_id": "d1", "title": "Cats", "text": "They purr."}\n\n{"_id": "d2", "text": "Dogs\u2028bark."}\n',
+    "corpus.jsonl": '{"_id": "d1", "title": "Cats", "text": "They purr."}\n\n'
+    '{"_id": "d2", "text": "Dogs\u2028bark."}\n',
     "queries.jsonl": '{"_id": "q1", "text": "Who purrs?", "metadata": {"topic": "cats"}}\n{"_id": "q2", "text": "?"}\n',
     "qrels/test.tsv": "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq2\td2\t0\n",
 }

@@ -12,7 +12,10 @@ from semsearch_nb.evaluation import Interval
 TIMINGS = [Timing(0.01, 0.009, 0.02), Timing(0.1, 0.09, 0.2)]
 FIGURES = {
     "intervals": lambda: plots.plot_intervals(
-        {"passages": {"BM25": Interval(0.5, 0.4, 0.6), "e5": Interval(0.7, 0.6, 0.8)}, "questions": {"e5": Interval(0.3, 0.2, 0.4)}}
+        {
+            "passages": {"BM25": Interval(0.5, 0.4, 0.6), "e5": Interval(0.7, 0.6, 0.8)},
+            "questions": {"e5": Interval(0.3, 0.2, 0.4)},
+        }
     ),
     "by category": lambda: plots.plot_by_category({"BM25": {"de": 0.1, "fr": 0.2}, "e5": {"de": 0.8, "fr": 0.9}}),
     "space": lambda: plots.plot_space({"MiniLM": np.eye(2), "e5": np.ones((2, 2))}, ["egg", "sky"], ["en", "de"]),

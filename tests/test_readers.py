@@ -454,7 +454,32 @@ def test_available_names_what_is_there(tmp_path: Path) -> None:
     assert_refused(lambda: labelled.available(tmp_path / "nowhere"), "nowhere is not a folder")
 
 
-LANGUAGES = "ara ces cmn deu ell fin fra heb hin hun ind ita jpn kor nld pol por ron rus spa swe tur ukr vie".split()
+LANGUAGES = [
+    "ara",
+    "ces",
+    "cmn",
+    "deu",
+    "ell",
+    "fin",
+    "fra",
+    "heb",
+    "hin",
+    "hun",
+    "ind",
+    "ita",
+    "jpn",
+    "kor",
+    "nld",
+    "pol",
+    "por",
+    "ron",
+    "rus",
+    "spa",
+    "swe",
+    "tur",
+    "ukr",
+    "vie",
+]
 # Documents, queries and judgements of the real files.
 COUNTS = {
     "squad": (1_065, 5_665, 5_665),

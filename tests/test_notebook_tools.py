@@ -1,0 +1,99 @@
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import notebooks as tool
+
+
+def write(path, *sources, **metadata):
+    cells = [new_markdown_cell("See [the other](other.ipynb#part) and [the web](https://example.org/x.ipynb).")]
+    cells += [new_code_cell(source) for source in sources]
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"
+    nbformat.write(new_notebook(cells=cells, metadata=metadata), path)
+    return path
+
+
+PICTURE = """
+import matplotlib.pyplot as plt
+from semsearch_nb import plots
+plots.show(plt.figure(figsize=(1, 1)), alt="an empty figure")
+"""
+
+
+def test_one_that_fails_stops_no_other_and_is_told(tmp_path, capsys):
+    broken = write(tmp_path / "broken.ipynb", "fine = 1", "fine / 0")
+    good = write(tmp_path / "good.ipynb", PICTURE, "6 * 7")
+    before = broken.read_bytes(), good.read_bytes()
+    results = tool.run(tmp_path / "build", [(broken, "Broken"), (good, "Good")])
+    assert [(result.title, bool(result.error)) for result in results] == [("Broken", True), ("Good", False)]
+    assert (broken.read_bytes(), good.read_bytes()) == before
+    said = capsys.readouterr().out
+    assert "[2/2]" in said
+    assert "Broken: FAILED in" in said
+    assert "fine / 0" in said
+    assert "ZeroDivisionError" in said
+    page = (tmp_path / "build" / "good.html").read_text()
+    assert "42" in page
+    assert 'alt="an empty figure"' in page
+    assert 'href="other.html#part"' in page
+    assert 'href="https://example.org/x.ipynb"' in page
+    index = (tmp_path / "build" / "index.html").read_text()
+    assert '<a href="good.html">Good</a>' in index
+    assert "<strong>failed</strong>" in index
+
+
+def test_main_tells_failure_by_its_exit_status(monkeypatch):
+    monkeypatch.setattr(tool, "run", lambda: [tool.Result(Path("x"), "x", 1.0, "error")])
+    assert tool.main(["run"]) == 1
+    monkeypatch.setattr(tool, "run", lambda: [tool.Result(Path("x"), "x", 1.0, None)])
+    assert tool.main(["run"]) == 0
+
+
+def test_saved_notebooks_do_not_change_from_run_to_run(tmp_path):
+    path = write(tmp_path / "a.ipynb", PICTURE, "print('x')", colab={"name": "mine"}, widgets={"state": {}})
+    contents = []
+    for _ in range(2):
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells[1].metadata = {"semsearch": "setup", "execution": {"start": 1}, "collapsed": True}
+        assert tool.execute(notebook, tmp_path) is None
+        tool.save(notebook, path)
+        contents.append(path.read_text())
+    assert contents[0] == contents[1]
+    saved = nbformat.read(path, as_version=4)
+    assert set(saved.metadata) == {"kernelspec", "language_info"}
+    assert saved.cells[1].metadata == {"semsearch": "setup"}
+
+
+def test_generated_cells_are_written_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    path = write(tmp_path / "a.ipynb", "old")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].metadata["semsearch"] = "setup"
+    nbformat.write(notebook, path)
+    assert tool.update_notebook(path, {"setup": "new"}, check=True) == ["a.ipynb"]
+    assert nbformat.read(path, as_version=4).cells[1].source == "old"
+    assert tool.update_notebook(path, {"setup": "new"}, check=False) == ["a.ipynb"]
+    assert nbformat.read(path, as_version=4).cells[1].source == "new"
+    assert tool.update_notebook(path, {"setup": "new"}, check=False) == []
+
+
+def test_header_links_to_neighbours_and_needs():
+    entries = tool.read_manifest()
+    first, last = tool.header(entries, 0), tool.header(entries, len(entries) - 1)
+    assert "Previous" not in first
+    assert f"Next: [01 {entries[1].title}]({entries[1].file})" in first
+    assert "Next" not in last
+    assert "Needs: [00](00_start_here.ipynb)" in last
+    assert f"{tool.repository().removeprefix('https://github.com')}/blob/main/notebooks/{entries[0].file}" in first
+
+
+@pytest.mark.parametrize(("memory", "cores", "expected"), [(1, 64, 1), (64, 2, 1), (64, 8, 2), (9, 64, 2)])
+def test_notebooks_run_side_by_side_only_where_memory_and_cores_allow(monkeypatch, memory, cores, expected):
+    monkeypatch.setattr(tool.psutil, "virtual_memory", lambda: type("M", (), {"available": memory * 2**30}))
+    monkeypatch.setattr(tool.os, "cpu_count", lambda: cores)
+    assert tool.parallel_runs() == expected
