@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help notebooks test lab lint check sync refresh clean
+.PHONY: help notebooks test lab lint sync refresh clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,7 +16,7 @@ notebooks: $(READY) ## run every notebook and write pictures and pages into buil
 test: lint $(READY) ## lint, types, all tests, and every notebook compared with its committed outputs
 	$(BIN)/python tools/notebooks.py sync --check
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest -p no:doctest --nbval notebooks
+	$(BIN)/python -m pytest --nbval notebooks
 
 lab: $(READY) ## open JupyterLab
 	$(BIN)/jupyter lab notebooks

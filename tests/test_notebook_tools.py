@@ -1,11 +1,9 @@
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import notebooks as tool
 
 
@@ -47,6 +45,20 @@ def test_one_that_fails_stops_no_other_and_is_told(tmp_path, capsys):
     assert "<strong>failed</strong>" in index
 
 
+def test_a_kernel_that_dies_is_an_error_with_its_cell(tmp_path):
+    path = write(tmp_path / "dies.ipynb", "1", "import os, signal", "os.kill(os.getpid(), signal.SIGKILL)")
+    error = tool.execute(nbformat.read(path, as_version=4), tmp_path)
+    assert error.startswith("The kernel died in code cell 3")
+
+
+def test_refresh_refuses_a_name_that_no_notebook_has():
+    paths = [Path("00_start.ipynb"), Path("01_next.ipynb"), Path("solutions/01_next_solutions.ipynb")]
+    assert tool.matching(paths, []) == paths
+    assert tool.matching(paths, ["01"]) == paths[1:]
+    with pytest.raises(SystemExit, match="no notebook begins with '07'; there are 00_start, 01_next"):
+        tool.matching(paths, ["01", "07"])
+
+
 def test_main_tells_failure_by_its_exit_status(monkeypatch):
     monkeypatch.setattr(tool, "run", lambda: [tool.Result(Path("x"), "x", 1.0, "error")])
     assert tool.main(["run"]) == 1
@@ -55,18 +67,25 @@ def test_main_tells_failure_by_its_exit_status(monkeypatch):
 
 
 def test_saved_notebooks_do_not_change_from_run_to_run(tmp_path):
-    path = write(tmp_path / "a.ipynb", PICTURE, "print('x')", colab={"name": "mine"}, widgets={"state": {}})
+    path = write(
+        tmp_path / "a.ipynb",
+        PICTURE,
+        "print('x', flush=True)\nprint('y')",
+        colab={"name": "mine"},
+        widgets={"state": {}},
+    )
     contents = []
     for _ in range(2):
         notebook = nbformat.read(path, as_version=4)
-        notebook.cells[1].metadata = {"semsearch": "setup", "execution": {"start": 1}, "collapsed": True}
+        notebook.cells[1].metadata = {"semsearch": "setup", "execution": {"start": 1}, "tags": ["raises-exception"]}
         assert tool.execute(notebook, tmp_path) is None
         tool.save(notebook, path)
         contents.append(path.read_text())
     assert contents[0] == contents[1]
     saved = nbformat.read(path, as_version=4)
     assert set(saved.metadata) == {"kernelspec", "language_info"}
-    assert saved.cells[1].metadata == {"semsearch": "setup"}
+    assert saved.cells[1].metadata == {"semsearch": "setup", "tags": ["raises-exception"]}
+    assert [output.text for output in saved.cells[2].outputs] == ["x\ny\n"]
 
 
 def test_generated_cells_are_written_once(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -14,6 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import notebooks as tool
 from semsearch_nb import __version__, datasets
 
 if sys.version_info >= (3, 11):
@@ -24,8 +26,6 @@ else:
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-sys.path.insert(0, str(ROOT / "tools"))
-import notebooks as tool  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -43,6 +43,10 @@ def pins():
     return {canonicalize_name(r.name): r for r in map(Requirement, lines_of("constraints.txt"))}
 
 
+def applies(requirement):
+    return requirement.marker is None or requirement.marker.evaluate()
+
+
 def test_conda_installs_what_pyproject_names_under_the_same_constraints():
     entries = [line.split(" #")[0].strip(" -") for line in lines_of("environment.yml")]
     assert "python=3.11" in entries
@@ -53,7 +57,7 @@ def test_conda_installs_what_pyproject_names_under_the_same_constraints():
 
 def test_every_dependency_is_pinned_to_a_version_that_it_allows():
     for requirement in requirements():
-        if requirement.marker is None or requirement.marker.evaluate():
+        if applies(requirement):
             pin = pins()[canonicalize_name(requirement.name)]
             (version,) = [specifier.version for specifier in pin.specifier if specifier.operator == "=="]
             assert requirement.specifier.contains(version), requirement
@@ -61,12 +65,10 @@ def test_every_dependency_is_pinned_to_a_version_that_it_allows():
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the pins are those of Python 3.11")
 def test_what_is_installed_is_what_is_pinned():
-    different = {
-        name: importlib.metadata.version(name)
-        for name, pin in pins().items()
-        if not pin.specifier.contains(importlib.metadata.version(name))
-    }
-    assert different == {}
+    installed = {canonicalize_name(d.name): d.version for d in importlib.metadata.distributions()}
+    assert {canonicalize_name(r.name) for r in requirements() if applies(r)} <= set(installed)
+    here = {name: pin for name, pin in pins().items() if name in installed and applies(pin)}
+    assert {name: installed[name] for name, pin in here.items() if not pin.specifier.contains(installed[name])} == {}
 
 
 def test_the_address_stands_once():
@@ -83,6 +85,14 @@ def test_every_notebook_has_an_entry_and_solutions():
     entries = tool.read_manifest()
     assert {entry.path for entry in entries} | {entry.solutions for entry in entries} == set(NOTEBOOKS)
     assert [entry.number for entry in entries] == sorted(entry.number for entry in entries)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_notebook_has_its_generated_cells(path):
+    cells = nbformat.read(path, as_version=4).cells
+    marks = [cell.metadata.get("semsearch") for cell in cells]
+    assert (marks.index("header"), marks.count("header"), marks.count("setup")) == (0, 1, 1)
+    assert cells[marks.index("setup")] == next(cell for cell in cells if cell.cell_type == "code")
 
 
 def code_cells(path):
@@ -131,36 +141,51 @@ def without_imports(source):
     return "\n".join(line for line in source.strip().splitlines() if not line.startswith("from ")).strip()
 
 
-def markdown_files():
-    yield from ((path, path.read_text(encoding="utf-8")) for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"))
-    for path in NOTEBOOKS:
-        cells = nbformat.read(path, as_version=4).cells
-        yield path, "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+FOLDERS = ("docs", "benchmarks", "semsearch_nb")
+TEXTS = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md")), *NOTEBOOKS]
 
 
-def test_internal_links_resolve():
+def markdown_of(path):
+    if path.suffix != ".ipynb":
+        return path.read_text(encoding="utf-8")
+    cells = nbformat.read(path, as_version=4).cells
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def anchors_of(path):
+    """As GitHub makes them; JupyterLab keeps capitals and writes hyphens for blanks."""
+    titles = re.findall(r"^#+ (.*)$", markdown_of(path), re.MULTILINE)
+    github = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    return github | {title.replace(" ", "-") for title in titles}
+
+
+def resolves(target, path):
     own = f"{PROJECT['urls']['Repository']}/blob/main/"
-    broken = []
-    for path, text in markdown_files():
-        anchors = {
-            re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", text, re.M)
-        }
-        for target in re.findall(r"\]\(([^)\s]+)\)", text):
-            file, _, anchor = target.partition("#")
-            if target.startswith(own):
-                exists = (ROOT / file.removeprefix(own)).exists()
-            elif re.match(r"https?:", target):
-                exists = True
-            else:
-                exists = (path.parent / file).exists() if file else anchor in anchors
-            if not exists:
-                broken.append(f"{path.name}: {target}")
-    assert broken == []
+    if re.match(r"https?:", target) and not target.startswith(own):
+        return True
+    file, _, anchor = target.partition("#")
+    found = ROOT / file.removeprefix(own) if target.startswith(own) else path.parent / file if file else path
+    return found.exists() and (not anchor or anchor in anchors_of(found))
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_internal_links_resolve(path):
+    targets = re.findall(r"\]\(([^)\s]+)\)", markdown_of(path))
+    assert [target for target in targets if not resolves(target, path)] == []
 
 
 def test_readme_shows_a_picture_of_a_committed_output():
     picture = (ROOT / "docs" / "embedding-spaces.png").read_bytes()
     assert picture in tool.pictures(ROOT / "notebooks" / "01_symmetric_and_asymmetric.ipynb")
+
+
+def test_other_runners_run_a_notebook_elsewhere_and_side_by_side(tmp_path):
+    """Without the Makefile: papermill and `jupyter execute`, from a folder that knows nothing of the project."""
+    notebook = shutil.copy(NOTEBOOKS[0], tmp_path)
+    commands = (["papermill", notebook, "by_papermill.ipynb"], ["jupyter", "execute", "--output=by_jupyter", notebook])
+    runs = [subprocess.Popen([sys.executable, "-m", *command], cwd=tmp_path) for command in commands]
+    assert [run.wait(timeout=600) for run in runs] == [0, 0]
+    assert len(list(tmp_path.glob("by_*.ipynb"))) == 2
 
 
 USE = """
@@ -175,7 +200,11 @@ print(len(passages.documents), hits.indices[0, 0], datasets.__file__)
 
 def test_a_wheel_works_from_another_folder(tmp_path):
     """As in Colab: the package is installed, not checked out, and the notebook runs somewhere else."""
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    source = tmp_path / "source"  # the build leaves files behind, and what they hold may be old
+    shutil.copytree(ROOT / "semsearch_nb", source / "semsearch_nb", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(source)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob(f"semsearch_nb-{__version__}-*.whl")
     home = tmp_path / "venv"

@@ -14,6 +14,7 @@ import argparse
 import html
 import json
 import os
+import platform
 import re
 import sys
 import time
@@ -22,13 +23,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import psutil
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellControlSignal, DeadKernelError
 from nbconvert import HTMLExporter
 
 if sys.version_info >= (3, 11):
@@ -139,18 +141,21 @@ def run_one(path: Path, title: str, build: Path) -> Result:
 
 
 def execute(notebook: Any, folder: Path) -> str | None:
-    """Run all cells in a fresh kernel of this Python; the error of the cell that failed, or None."""
+    """Run all cells in a fresh kernel of this Python; the error that ended it, with its cell, or None."""
     client = NotebookClient(
         notebook,
         timeout=TIMEOUT,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,  # what a cell prints is one output, however it arrives
         resources={"metadata": {"path": folder}},
         extra_arguments=["--IPKernelApp.log_level=40"],  # errors only, not how the kernel is reached
     )
     try:
         client.execute()
-    except CellExecutionError as error:
+    except DeadKernelError:
+        return f"The kernel died in code cell {client.code_cells_executed}, as it does when memory runs out."
+    except CellControlSignal as error:  # a cell failed or took too long
         return re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     return None
 
@@ -210,7 +215,7 @@ table {{ border-collapse: collapse; }}
 th, td {{ text-align: left; vertical-align: top; padding: .4rem 1rem .4rem 0; border-bottom: 1px solid #ccc; }}
 </style>
 <h1>Semantic search in notebooks</h1>
-<p>semsearch_nb {__version__}, executed on this computer.</p>
+<p>Executed on this computer with {versions()}.</p>
 <table>
 <thead><tr>{head}</tr></thead>
 <tbody>
@@ -223,15 +228,20 @@ th, td {{ text-align: left; vertical-align: top; padding: .4rem 1rem .4rem 0; bo
     )
 
 
+def versions() -> str:
+    """What the pages were made with."""
+    packages = ("torch", "sentence-transformers", "numpy")
+    found = [f"{package} {metadata.version(package)}" for package in packages]
+    return ", ".join([f"semsearch_nb {__version__}", f"Python {platform.python_version()}", *found])
+
+
 # --------------------------------------------------------------------------------------- refresh
 
 
 def refresh(names: Sequence[str] = ()) -> list[str]:
     """Execute notebooks in place and save them in a form that does not change from run to run."""
     errors = []
-    for path in source_notebooks():
-        if names and not any(path.name.startswith(name) for name in names):
-            continue
+    for path in matching(source_notebooks(), names):
         notebook = nbformat.read(path, as_version=4)
         start = time.perf_counter()
         error = execute(notebook, path.parent)
@@ -244,6 +254,14 @@ def refresh(names: Sequence[str] = ()) -> list[str]:
     return errors
 
 
+def matching(paths: Sequence[Path], names: Sequence[str]) -> list[Path]:
+    """The notebooks whose file names begin with one of `names`; all of them when none is given."""
+    for name in names:
+        if not any(path.name.startswith(name) for path in paths):
+            raise SystemExit(f"no notebook begins with {name!r}; there are {', '.join(path.stem for path in paths)}")
+    return [path for path in paths if not names or path.name.startswith(tuple(names))]
+
+
 def save(notebook: Any, path: Path) -> None:
     """Write a notebook without what depends on when, where and by which front end it was run."""
     notebook.metadata = nbformat.from_dict(
@@ -253,7 +271,7 @@ def save(notebook: Any, path: Path) -> None:
         }
     )
     for cell in notebook.cells:
-        cell.metadata = {key: value for key, value in cell.metadata.items() if key == "semsearch"}
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key in ("semsearch", "tags")}
     nbformat.validate(notebook)
     text = nbformat.writes(notebook, version=nbformat.NO_CONVERT)
     path.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
