@@ -73,7 +73,8 @@ _identities: WeakKeyDictionary[SentenceTransformer, Identity] = WeakKeyDictionar
 def load(role: str) -> SentenceTransformer:
     """The model for a role, in float32 on the device of the settings.
 
-    Loaded once a process; roles that share weights share memory.
+    Loaded once a process; roles that share weights share memory. Its embeddings are cached under the
+    name and revision of its source, so train a copy of it (`copy.deepcopy`), never this one.
 
     Args:
         role: one of `models.ROLES`.

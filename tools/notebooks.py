@@ -364,7 +364,7 @@ except ImportError:
     %pip install --quiet "semsearch-nb @ git+{repository()}@v{__version__}"
     import semsearch_nb
 
-semsearch_nb.configure();  # or configure(data="full", models="hub")"""
+settings = semsearch_nb.configure()  # or configure(data="full", models="hub")"""
 
 
 def badge(entry: Entry) -> str:
