@@ -38,10 +38,11 @@ def folder(kind: str, key: Mapping[str, Any], build: Callable[[Path], Mapping[st
     """
     parent = settings.current().cache_dir / kind
     parent.mkdir(parents=True, exist_ok=True)
-    target = parent / digest(key)
+    plain_key: dict[str, Any] = json.loads(json.dumps(key))  # as it will stand in the manifest
+    target = parent / digest(plain_key)
     with FileLock(parent / f".{target.name}.lock"):
         if target.exists():
-            flaw = _flaw(target, json.loads(json.dumps(key)))
+            flaw = _flaw(target, plain_key)
             if flaw is None:
                 return target
             warnings.warn(f"the cached {kind} {target} are built again: {flaw}", CacheWarning, stacklevel=3)
@@ -52,7 +53,7 @@ def folder(kind: str, key: Mapping[str, Any], build: Callable[[Path], Mapping[st
         try:
             notes = build(building)
             files = {path.name: file_sha256(path) for path in sorted(building.iterdir())}
-            manifest = {"key": dict(key), "files": files, "notes": dict(notes)}
+            manifest = {"key": plain_key, "files": files, "notes": dict(notes)}
             (building / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
             building.chmod(0o755)
             building.rename(target)

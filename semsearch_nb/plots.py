@@ -75,8 +75,9 @@ def project(vectors: Any) -> np.ndarray:
     the plane may still be apart; the sign of each axis is fixed so that a figure does not flip.
     """
     rows = unit_rows(vectors, "vectors").astype(np.float64)
-    _u, _s, directions = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
-    points: np.ndarray = (rows - rows.mean(axis=0)) @ directions[:2].T
+    centred = rows - rows.mean(axis=0)
+    _u, _s, directions = np.linalg.svd(centred, full_matrices=False)
+    points: np.ndarray = centred @ directions[:2].T
     points *= np.sign(points[np.abs(points).argmax(axis=0), [0, 1]])
     return points
 

@@ -128,12 +128,13 @@ def test_no_machine_stands_in_a_notebook(path):
 
 @pytest.mark.parametrize("entry", tool.read_manifest(), ids=lambda entry: entry.number)
 def test_exercises_check_themselves_and_their_solutions_are_right(entry):
-    checks = [c.source for c in code_cells(entry.path) if "exercises.check(" in c.source]
-    assert len(checks) == 3
-    solved = [c for c in code_cells(entry.solutions) if "exercises.check(" in c.source]
-    assert [without_imports(c.source) for c in solved] == [without_imports(source) for source in checks]
+    unanswered, solved = (
+        [cell for cell in code_cells(path) if "exercises.check(" in cell.source]
+        for path in (entry.path, entry.solutions)
+    )
+    assert len(unanswered) == 3
+    assert [without_imports(c.source) for c in solved] == [without_imports(c.source) for c in unanswered]
     assert all(c.outputs[0].text.startswith("Correct") for c in solved)
-    unanswered = [c for c in code_cells(entry.path) if "exercises.check(" in c.source]
     assert all(c.outputs[0].text.startswith("Not answered yet") for c in unanswered)
 
 

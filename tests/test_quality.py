@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import quality
 
 from semsearch_nb import settings
 from semsearch_nb.datasets import Collection, Document, Query, beir
 from semsearch_nb.vectors import Hits
-
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def quality() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("quality", ROOT / "benchmarks" / "quality.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -69,7 +57,7 @@ def collection_of(n_documents: int, relevant: dict[str, str]) -> Collection:
     )
 
 
-def test_measure(quality: ModuleType, folder: Path) -> None:
+def test_measure(folder: Path) -> None:
     row = quality.measure("tiny", beir.read(folder), STUBS)
     assert (row["queries"], row["documents"]) == ([2, 2], [4, 4])
     forth, back = row["methods"]["in order"], row["methods"]["backwards"]
@@ -86,7 +74,7 @@ def test_measure(quality: ModuleType, folder: Path) -> None:
     assert difference["high"] == pytest.approx(Q2_BACKWARDS - Q2_IN_ORDER)
 
 
-def test_measure_limits_queries_and_keeps_documents(quality: ModuleType, folder: Path) -> None:
+def test_measure_limits_queries_and_keeps_documents(folder: Path) -> None:
     row = quality.measure("tiny", beir.read(folder), STUBS, limit=1)
     assert (row["queries"], row["documents"]) == ([1, 2], [4, 4])
     assert row["methods"]["in order"]["nDCG@10"] == {"mean": 1, "low": 1, "high": 1}
@@ -94,7 +82,7 @@ def test_measure_limits_queries_and_keeps_documents(quality: ModuleType, folder:
         quality.measure("tiny", beir.read(folder), STUBS, limit=0)
 
 
-def test_measure_bounds_large_sets(quality: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measure_bounds_large_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(quality.BOUNDS, "made", (2, 3))
     seen: list[Collection] = []
 
@@ -111,7 +99,7 @@ def test_measure_bounds_large_sets(quality: ModuleType, monkeypatch: pytest.Monk
     assert quality.bounded(made, 3, 2).document_ids == ["d1", "d4", "d5"]
 
 
-def test_asymmetric_takes_the_role_that_the_set_needs(quality: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asymmetric_takes_the_role_that_the_set_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     roles: dict[str, str] = {}
     monkeypatch.setattr(quality, "dense", lambda collection, role: roles.update({collection.name: role}))
     for name in ("squad", "quora", "questions", "questions-multilingual", "xquad-de", "tatoeba-deu", "passages"):
@@ -128,7 +116,7 @@ def test_asymmetric_takes_the_role_that_the_set_needs(quality: ModuleType, monke
     }
 
 
-def test_bm25_is_a_method_like_any_other(quality: ModuleType, folder: Path) -> None:
+def test_bm25_is_a_method_like_any_other(folder: Path) -> None:
     row = quality.measure("tiny", beir.read(folder), {"BM25": quality.bm25})
     # "cat" finds d1; "dog wolf" ties d2 and d4, which keep their order.
     q2 = (1 + 2 / np.log2(3)) / (2 + 1 / np.log2(3))
@@ -136,7 +124,6 @@ def test_bm25_is_a_method_like_any_other(quality: ModuleType, folder: Path) -> N
 
 
 def test_main_writes_what_was_measured(
-    quality: ModuleType,
     folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -162,7 +149,7 @@ def test_main_writes_what_was_measured(
 
 
 def test_find_sets_names_what_is_absent(
-    quality: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(settings, "_current", settings.Settings(data_dir=folder.parent))
     monkeypatch.setattr(quality.datasets, "SAMPLES", folder.parent / "samples")
@@ -174,22 +161,20 @@ def test_find_sets_names_what_is_absent(
     )
 
 
-def test_main_refuses_a_set_that_is_not_there(
-    quality: ModuleType, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_main_refuses_a_set_that_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         quality.main([str(folder), "--only", "tiny", "nothing"])
     assert "--only: no such set is at hand; there are: " in capsys.readouterr().err
 
 
-def test_tables_say_what_is_bounded_and_what_differs(quality: ModuleType) -> None:
+def test_tables_say_what_is_bounded_and_what_differs() -> None:
     assert quality._size([700, 14_033]) == "first 700 of 14,033"
     assert quality._size([5_665, 5_665]) == "5,665"
     assert quality._signed(quality.Interval(0.25, 0.125, 0.5)) == "**+0.250 [+0.125, +0.500]**"
     assert quality._signed(quality.Interval(-0.25, -0.5, 0.125)) == "-0.250 [-0.500, +0.125]"
 
 
-def test_write_replaces_the_whole_file(quality: ModuleType, tmp_path: Path) -> None:
+def test_write_replaces_the_whole_file(tmp_path: Path) -> None:
     file = tmp_path / "quality.md"
     file.write_text("old and long")
     quality.write(file, "new")

@@ -273,8 +273,12 @@ def save(notebook: Any, path: Path) -> None:
     for cell in notebook.cells:
         cell.metadata = {key: value for key, value in cell.metadata.items() if key in ("semsearch", "tags")}
     nbformat.validate(notebook)
-    text = nbformat.writes(notebook, version=nbformat.NO_CONVERT)
-    path.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+    path.write_text(as_text(notebook), encoding="utf-8")
+
+
+def as_text(notebook: Any) -> str:
+    """What stands in a notebook's file."""
+    return str(nbformat.writes(notebook)) + "\n"
 
 
 def source_notebooks() -> list[Path]:
@@ -289,15 +293,14 @@ def source_notebooks() -> list[Path]:
 def sync(check: bool = False) -> list[str]:
     """Write what is generated; with `check` only name the files in which it is stale."""
     entries = read_manifest()
+    cells = {
+        "setup": setup(),
+        "map": "## The map\n\n" + table(entries, link="{file}"),
+        "quality": quality_table(),
+    }
     stale = []
     for position, entry in enumerate(entries):
-        cells = {
-            "header": header(entries, position),
-            "setup": setup(),
-            "map": "## The map\n\n" + table(entries, link="{file}"),
-            "quality": quality_table(),
-        }
-        stale += update_notebook(entry.path, cells, check)
+        stale += update_notebook(entry.path, cells | {"header": header(entries, position)}, check)
         stale += update_notebook(entry.solutions, cells | {"header": solutions_header(entry)}, check)
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
@@ -312,7 +315,7 @@ def update_notebook(path: Path, cells: dict[str, str], check: bool) -> list[str]
     notebook = nbformat.reads(text, as_version=4)
     for cell in notebook.cells:
         cell.source = cells.get(cell.metadata.get("semsearch", ""), cell.source)
-    return write_if_changed(path, text, nbformat.writes(notebook) + "\n", check)
+    return write_if_changed(path, text, as_text(notebook), check)
 
 
 def pictures(path: Path) -> list[bytes]:
