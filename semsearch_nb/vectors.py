@@ -33,7 +33,7 @@ def as_vectors(array: Any, name: str) -> FloatArray:
         ValueError: not two-dimensional, without rows or columns, or not finite. The message calls
             the array `name`, names the first bad row and says what to do.
     """
-    matrix = _as_matrix(array, name)
+    matrix = as_matrix(array, name)
     _require_finite(matrix, name)
     return matrix
 
@@ -47,7 +47,7 @@ def unit_rows(array: Any, name: str) -> FloatArray:
     Raises:
         ValueError: also where a row is zero: it has no direction and so no cosine.
     """
-    matrix = _as_matrix(array, name)
+    matrix = as_matrix(array, name)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", matrix, matrix)
     if np.abs(squares - 1).max() <= 2e-6:  # never so with a NaN in it
@@ -65,7 +65,8 @@ def unit_rows(array: Any, name: str) -> FloatArray:
     return np.ascontiguousarray(scaled / np.linalg.norm(scaled, axis=1, keepdims=True))
 
 
-def _as_matrix(array: Any, name: str) -> FloatArray:
+def as_matrix(array: Any, name: str) -> FloatArray:
+    """`array` as by `as_vectors`, except that its values are not looked at: no pass over the data."""
     matrix = np.asarray(array)
     if matrix.dtype.kind not in "fiu":
         raise TypeError(

@@ -38,7 +38,7 @@ CASES = {
     "k = 0": (lambda: exact.search(ROWS, ROWS, k=0), ValueError, r"k must be at least 1, not 0"),
     "k = 2.5": (lambda: exact.search(ROWS, ROWS, k=2.5), TypeError, r"k must be a whole number, not 2.5"),
     "k = True": (lambda: exact.search(ROWS, ROWS, k=True), TypeError, r"k must be a whole number, not True"),
-    "block": (lambda: exact.search(ROWS, ROWS, corpus_block=0), ValueError, r"corpus_block must be at least 1"),
+    "block": (lambda: exact.search(ROWS, ROWS, block=0), ValueError, r"block must be at least 1"),
     "score": (lambda: exact.search(ROWS, ROWS, score="l2"), ValueError, r"score must be one of .*'cosine'.*not 'l2'"),
     "role": (lambda: models.load("best"), ValueError, r"role must be one of 'symmetric'.*not 'best'"),
     "one text": (lambda: encoding.encode_queries(symmetric(), "text"), TypeError, r"list of strings.*pass \[text\]"),

@@ -38,7 +38,7 @@ def test_k_beyond_the_corpus_returns_all_of_it():
 def test_equal_scores_come_in_corpus_order():
     corpus = np.ones((7, 3))
     for block in (2, 3, 7, 100):
-        assert exact.search(corpus[:1], corpus, k=7, corpus_block=block).indices.tolist() == [list(range(7))]
+        assert exact.search(corpus[:1], corpus, k=7, block=block).indices.tolist() == [list(range(7))]
 
 
 @settings(max_examples=150, deadline=None)
@@ -58,7 +58,7 @@ def test_agrees_with_sorting_everything(n_queries, n, dimension, k, blocks, scor
     corpus = generator.normal(size=(n, dimension)).astype(np.float32)
     if duplicated:
         corpus = corpus[generator.integers(0, n, size=n)]
-    hits = exact.search(queries, corpus, k, score=score, query_block=blocks[0], corpus_block=blocks[1])
+    hits = exact.search(queries, corpus, k, score=score, block=blocks[1])
     scores, _ = by_hand(queries, corpus, k, score)
     assert hits.scores.shape == hits.indices.shape == (n_queries, min(k, n))
     tolerance = 1e-5 * (1 if score == "cosine" else dimension * 10)
@@ -74,7 +74,7 @@ def test_agrees_with_sorting_everything(n_queries, n, dimension, k, blocks, scor
 def test_agrees_with_sentence_transformers():
     generator = np.random.default_rng(1)
     queries, corpus = generator.normal(size=(20, 32)), generator.normal(size=(5_000, 32))
-    hits = exact.search(queries, corpus, k=10, corpus_block=700)
+    hits = exact.search(queries, corpus, k=10, block=700)
     reference = util.semantic_search(queries.astype(np.float32), corpus.astype(np.float32), top_k=10)
     assert hits.indices.tolist() == [[hit["corpus_id"] for hit in row] for row in reference]
 
