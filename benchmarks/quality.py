@@ -147,13 +147,14 @@ def describe() -> dict[str, Any]:
     git = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
     commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
     choice, device = settings.current(), models.device()
-    precision = encoding.resolve_precision(choice.precision, device)
+    engine = encoding.resolve_engine(choice.engine, device)
+    precision = encoding.resolve_precision(choice.precision, device, engine)
     sources = models.PACKAGED if choice.models == "packaged" else models.HUB
     roles = {"symmetric", "asymmetric", *ROLES.values()}
     return {
         "commit": commit or "unknown",
         "packages": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
-        "settings": {"models": choice.models, "device": device, "precision": precision},
+        "settings": {"models": choice.models, "device": device, "engine": engine, "precision": precision},
         "models": {role: source.name for role, source in sources.items() if role in roles},
     }
 

@@ -1,4 +1,8 @@
-"""From texts to vectors: prompts, precision, a report of what was cut off, and a cache on disk."""
+"""From texts to vectors: prompts, engine, precision, a report of what was cut off, a cache on disk.
+
+Two engines compute the same vectors. sentence-transformers on torch works everywhere; OpenVINO is
+faster on a CPU. Whatever is not float32 is checked against float32 on a sample before it is used.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,18 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from semsearch_nb import cache, settings
+from semsearch_nb import cache, openvino_engine, settings
 from semsearch_nb.models import identity
 from semsearch_nb.vectors import FloatArray, as_count, as_texts, as_vectors, unit_rows
 
 Kind = Literal["query", "document"]
+# The least cosine to float32 on the sample. OpenVINO's float32 may add in another order only.
+LEAST_COSINE = {"float32": 0.99999, "bfloat16": 0.999, "float16": 0.999, "int8": 0.99}
 PROGRESS_FROM = 5_000  # texts; below that encoding ends before a bar is read
+
+
+class PrecisionWarning(UserWarning):
+    """A precision that was asked for is not faithful for this model here; float32 takes its place."""
 
 
 class TruncationWarning(UserWarning):
@@ -71,44 +81,45 @@ def encode(
     texts: Sequence[str],
     kind: Kind,
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
+    engine: str | None = None,
     precision: str | None = None,
     use_cache: bool = True,
     progress: bool | None = None,
 ) -> FloatArray:
     """One unit vector a text: float32, shape `(n_texts, dimension)`, in the order of the texts.
 
-    Vectors are kept on disk, keyed by model, revision, prompt, limit, precision and texts, so that
-    the second run of a notebook does not wait for the model. Warns (`TruncationWarning`) about
+    Vectors are kept on disk, keyed by model, revision, prompt, limit, engine, precision and texts, so
+    that the second run of a notebook does not wait for the model. Warns (`TruncationWarning`) about
     texts that the model sees only in part, also when the vectors come from the cache.
 
     Args:
         kind: `"query"` or `"document"`; chooses the prompt.
-        batch_size: texts that the model sees at once; they are sorted by length first.
-        precision: of the arithmetic: `"float32"`, `"bfloat16"`, `"float16"`, or `"auto"`; without
-            it, that of the settings.
+        batch_size: texts that the model sees at once, after sorting by length; without it 32 in
+            torch, and as many as have 2,048 tokens in OpenVINO.
+        engine: `"torch"`, `"openvino"` or `"auto"`; without it, that of the settings.
+        precision: of the arithmetic: `"float32"`, `"bfloat16"`, `"float16"`, `"int8"` (OpenVINO
+            only, and not lossless) or `"auto"`; without it, that of the settings.
         progress: show a bar; without it, from 5,000 texts on that are not in the cache.
 
     Raises:
         TypeError: a string instead of a list of strings, or an element that is not a string.
-        ValueError: an empty list, an unknown `kind` or `precision`.
+        ValueError: an empty list, an unknown `kind`, `engine` or `precision`, or an engine that
+            cannot do what is asked of it here.
     """
     texts = as_texts(texts)
     if kind not in ("query", "document"):
         raise ValueError(f"kind must be 'query' or 'document', not {kind!r}")
-    batch_size = as_count(batch_size, "batch_size")
-    precision = resolve_precision(precision or settings.current().precision, model.device.type)
+    batch_size = None if batch_size is None else as_count(batch_size, "batch_size")
+    engine, precision = faithful(model, *resolve(model, engine, precision))
     if progress is None:
         progress = len(texts) >= PROGRESS_FROM
 
     def compute() -> tuple[FloatArray, Truncation]:
-        run = model.encode_query if kind == "query" else model.encode_document
-        with _autocast(precision, model.device.type):
-            vectors = run(texts, batch_size=batch_size, show_progress_bar=progress, normalize_embeddings=True)
-        # Again in float32: a row that was normalised in bfloat16 has a length of 1 ± 0.002.
-        return unit_rows(np.asarray(vectors, dtype=np.float32), "the model's vectors"), truncation(model, texts, kind)
+        vectors = _run(model, texts, kind, engine, precision, batch_size, progress)
+        return vectors, truncation(model, texts, kind)
 
-    vectors, report = _cached(model, texts, kind, precision, compute) if use_cache else compute()
+    vectors, report = _cached(model, texts, kind, engine, precision, compute) if use_cache else compute()
     if report.n_truncated:
         warnings.warn(f"{kind}: {report}", TruncationWarning, stacklevel=3)
     return vectors
@@ -116,7 +127,7 @@ def encode(
 
 def truncation(model: SentenceTransformer, texts: Sequence[str], kind: Kind = "document") -> Truncation:
     """Count, without encoding, how much of the texts lies past the model's `max_seq_length`."""
-    prompt = _prompt(model, kind)
+    prompt = openvino_engine.prompt(model, kind)
     encoded = model.tokenizer(
         [prompt + text for text in as_texts(texts)], truncation=False, padding=False, verbose=False
     )
@@ -132,14 +143,45 @@ def truncation(model: SentenceTransformer, texts: Sequence[str], kind: Kind = "d
     )
 
 
-def resolve_precision(precision: str, device: str) -> str:
+def resolve(model: SentenceTransformer, engine: str | None = None, precision: str | None = None) -> tuple[str, str]:
+    """The engine and the precision to encode with; what is not given or `"auto"` is chosen here.
+
+    Raises:
+        ValueError: an unknown name, or an engine that cannot run this model.
+    """
+    asked = engine or settings.current().engine
+    engine = resolve_engine(asked, model.device.type)
+    if engine == "openvino" and not openvino_engine.can_convert(model):
+        if asked == "openvino":
+            raise ValueError("engine 'openvino' encodes with text transformers on the CPU only; use engine='torch'")
+        engine = "torch"
+    return engine, resolve_precision(precision or settings.current().precision, model.device.type, engine)
+
+
+def resolve_engine(engine: str, device: str) -> str:
+    """`"auto"` is OpenVINO on a CPU where it is installed, else torch.
+
+    Raises:
+        ValueError: an unknown name, or `"openvino"` where it is not installed.
+    """
+    choices = settings.CHOICES["engine"]
+    if engine not in choices:
+        raise ValueError(f"engine must be one of {', '.join(map(repr, choices))}, not {engine!r}")
+    if engine == "auto":
+        return "openvino" if device == "cpu" and openvino_engine.available() else "torch"
+    if engine == "openvino" and not openvino_engine.available():
+        raise ValueError("engine 'openvino' is not installed; pip install 'semsearch-nb[openvino]', or use 'torch'")
+    return engine
+
+
+def resolve_precision(precision: str, device: str, engine: str = "torch") -> str:
     """The precision to compute in; `"auto"` is the fastest on the device that loses nothing.
 
     On a CPU that is bfloat16 where it multiplies bfloat16 in hardware (AVX512-BF16 or AMX), else
     float32; on a GPU float16. Weights and results stay float32 (automatic mixed precision).
 
     Raises:
-        ValueError: an unknown name, or float16 on a CPU, where it is many times slower.
+        ValueError: an unknown name; float16 on a CPU, where it is many times slower; int8 in torch.
     """
     choices = settings.CHOICES["precision"]
     if precision not in choices:
@@ -150,7 +192,83 @@ def resolve_precision(precision: str, device: str) -> str:
         return "float16"
     if precision == "float16" and device == "cpu":
         raise ValueError("float16 is many times slower than float32 on a CPU; use 'bfloat16' or 'auto'")
+    if precision == "int8" and (engine != "openvino" or not openvino_engine.available("int8")):
+        raise ValueError(
+            "int8 needs the OpenVINO engine on a CPU: pip install 'semsearch-nb[openvino]', or use precision='auto'"
+        )
     return precision
+
+
+def faithful(model: SentenceTransformer, engine: str, precision: str) -> tuple[str, str]:
+    """Engine and precision as given if their vectors agree with torch's float32, else torch's float32.
+
+    A fixed sample of 60 texts is encoded both ways; the least cosine must reach `LEAST_COSINE`. The
+    outcome is kept in the cache folder. Warns (`PrecisionWarning`) where it does not.
+    """
+    if (engine, precision) == ("torch", "float32"):
+        return engine, precision
+    cosine = _least_cosine(model, engine, precision)
+    if cosine >= LEAST_COSINE[precision]:
+        return engine, precision
+    warnings.warn(
+        f"{precision} in {engine} gives vectors with cosine {cosine:.4f} to float32, and {LEAST_COSINE[precision]} "
+        "is asked for; float32 in torch is used in its place",
+        PrecisionWarning,
+        stacklevel=4,
+    )
+    return "torch", "float32"
+
+
+def _least_cosine(model: SentenceTransformer, engine: str, precision: str) -> float:
+    """The least cosine between the two vectors of a text of the sample."""
+    name, revision = identity(model)
+    key = {
+        "model": name,
+        "revision": revision,
+        "engine": engine,
+        "precision": precision,
+        "prompts": [openvino_engine.prompt(model, kind) for kind in openvino_engine.KINDS],
+        "device": model.device.type,
+        "bfloat16 in hardware": cpu_has_bfloat16(),
+        "versions": [torch.__version__, *openvino_engine.versions()],
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        cosines = []
+        for kind in openvino_engine.KINDS:
+            texts = openvino_engine.sample_texts(kind)
+            one, other = (
+                _run(model, texts, kind, *how, None, False) for how in (("torch", "float32"), (engine, precision))
+            )
+            cosines.append(float((one * other).sum(axis=1).min()))
+        return {"cosine": min(cosines)}
+
+    return float(cache.notes(cache.folder("precision", key, build))["cosine"])
+
+
+def _run(
+    model: SentenceTransformer,
+    texts: Sequence[str],
+    kind: str,
+    engine: str,
+    precision: str,
+    batch_size: int | None,
+    progress: bool,
+) -> FloatArray:
+    """Unit vectors of the texts, from an engine and a precision that are settled."""
+    vectors: Any
+    if engine == "openvino":
+        vectors = openvino_engine.encode(
+            model, texts, openvino_engine.prompt(model, kind), precision, batch_size=batch_size, progress=progress
+        )
+    else:
+        encode_them = model.encode_query if kind == "query" else model.encode_document
+        with _autocast(precision, model.device.type):
+            vectors = encode_them(
+                list(texts), batch_size=batch_size or 32, show_progress_bar=progress, normalize_embeddings=True
+            )
+    # Again in float32: a row that was normalised in bfloat16 has a length of 1 ± 0.002.
+    return unit_rows(np.asarray(vectors, dtype=np.float32), "the model's vectors")
 
 
 def cpu_has_bfloat16() -> bool:
@@ -163,6 +281,7 @@ def _cached(
     model: SentenceTransformer,
     texts: list[str],
     kind: Kind,
+    engine: str,
     precision: str,
     compute: Callable[[], tuple[FloatArray, Truncation]],
 ) -> tuple[FloatArray, Truncation]:
@@ -171,8 +290,9 @@ def _cached(
     key = {
         "model": name,
         "revision": revision,
-        "prompt": _prompt(model, kind),
+        "prompt": openvino_engine.prompt(model, kind),
         "limit": model.max_seq_length,
+        "engine": engine,
         "precision": precision,
         "n_texts": len(texts),
         "texts": cache.digest(texts),
@@ -186,10 +306,6 @@ def _cached(
     folder = cache.folder("embeddings", key, build)
     vectors = as_vectors(np.load(folder / "vectors.npy", allow_pickle=False), "the cached vectors")
     return vectors, Truncation(**cache.notes(folder))
-
-
-def _prompt(model: SentenceTransformer, kind: Kind) -> str:
-    return str(model.prompts.get(kind) or "")
 
 
 def _autocast(precision: str, device: str) -> AbstractContextManager[Any]:

@@ -10,7 +10,17 @@ import torch
 
 from semsearch_nb import __version__, encoding, models, settings
 
-LIBRARIES = ("sentence-transformers", "transformers", "torch", "numpy", "faiss-cpu", "hnswlib", "annoy", "bm25s")
+LIBRARIES = (
+    "sentence-transformers",
+    "transformers",
+    "torch",
+    "openvino",
+    "numpy",
+    "faiss-cpu",
+    "hnswlib",
+    "annoy",
+    "bm25s",
+)
 
 
 def describe() -> str:
@@ -20,11 +30,12 @@ def describe() -> str:
     """
     choice = settings.current()
     device = models.device()
-    precision = encoding.resolve_precision(choice.precision, device)
+    engine = encoding.resolve_engine(choice.engine, device)
+    precision = encoding.resolve_precision(choice.precision, device, engine)
     memory = psutil.virtual_memory()
     rows = {
         "semsearch_nb": f"{__version__}, data={choice.data!r}, models={choice.models!r}",
-        "runs on": f"{device} in {precision}, {torch.get_num_threads()} threads, "
+        "runs on": f"{device}, {engine} in {precision}, {torch.get_num_threads()} threads, "
         f"{memory.available / 2**30:.0f} of {memory.total / 2**30:.0f} GiB of memory free",
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
     }

@@ -7,6 +7,7 @@ A setting comes from, in this order: `configure(...)`, the environment, the defa
 | `data` | `SEMSEARCH_DATA` | `"sample"`; the other value is `"full"` |
 | `models` | `SEMSEARCH_MODELS` | `"packaged"`; the other value is `"hub"` |
 | `device` | `SEMSEARCH_DEVICE` | `"auto"`: `cuda`, else `mps`, else `cpu` |
+| `engine` | `SEMSEARCH_ENGINE` | `"auto"`: `openvino` on a CPU where it is installed, else `torch` |
 | `precision` | `SEMSEARCH_PRECISION` | `"auto"`: the fastest that loses nothing on the device |
 | `cache_dir` | `SEMSEARCH_CACHE_DIR` | the user's cache folder |
 | `data_dir` | `SEMSEARCH_DATA_DIR` | none: a folder with the original data sets |
@@ -26,7 +27,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data": ("sample", "full"),
     "models": ("packaged", "hub"),
     "device": ("auto", "cpu", "cuda", "mps"),
-    "precision": ("auto", "float32", "bfloat16", "float16"),
+    "engine": ("auto", "torch", "openvino"),
+    "precision": ("auto", "float32", "bfloat16", "float16", "int8"),
 }
 
 
@@ -37,6 +39,7 @@ class Settings:
     data: str = "sample"
     models: str = "packaged"
     device: str = "auto"
+    engine: str = "auto"
     precision: str = "auto"
     cache_dir: Path = Path(platformdirs.user_cache_dir("semsearch-nb", appauthor=False))
     data_dir: Path | None = None
@@ -62,6 +65,7 @@ def configure(
     data: str | None = None,
     models: str | None = None,
     device: str | None = None,
+    engine: str | None = None,
     precision: str | None = None,
     cache_dir: str | Path | None = None,
     data_dir: str | Path | None = None,
@@ -76,6 +80,7 @@ def configure(
         "data": data,
         "models": models,
         "device": device,
+        "engine": engine,
         "precision": precision,
         "cache_dir": cache_dir,
         "data_dir": data_dir,

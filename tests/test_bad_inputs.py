@@ -51,6 +51,16 @@ CASES = {
     "kind": (lambda: encoding.encode(symmetric(), ["a"], "passage"), ValueError, r"kind must be 'query' or 'document'"),
     "batch size": (lambda: encoding.encode(symmetric(), ["a"], "query", batch_size=0), ValueError, r"batch_size must"),
     "precision": (lambda: encoding.resolve_precision("int4", "cpu"), ValueError, r"precision must be one of"),
+    "engine": (
+        lambda: encoding.resolve_engine("onnx", "cpu"),
+        ValueError,
+        r"engine must be one of .*not 'onnx'",
+    ),
+    "int8 in torch": (
+        lambda: encoding.resolve_precision("int8", "cpu"),
+        ValueError,
+        r"int8 needs.*install",
+    ),
     "float16 on a CPU": (lambda: encoding.resolve_precision("float16", "cpu"), ValueError, r"slower.*use 'bfloat16'"),
     "setting": (
         lambda: settings.from_environment({"SEMSEARCH_DATA": "ful"}),

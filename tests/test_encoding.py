@@ -11,9 +11,10 @@ TEXTS = ["A cat sat on the mat.", "Volcanoes erupt.", "word " * 400, "Ein Hund b
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    choice = dataclasses.replace(settings.current(), cache_dir=tmp_path)
+    choice = dataclasses.replace(settings.current(), cache_dir=tmp_path, engine="torch")
     model = models.load("symmetric")  # loaded under the usual cache, shared by all tests
     monkeypatch.setattr(settings, "_current", choice)
+    monkeypatch.setattr(encoding, "_least_cosine", lambda *which: 1.0)  # measured in test_engines.py
     return model
 
 
@@ -48,7 +49,7 @@ def test_the_second_run_comes_from_the_cache(model, monkeypatch):
     assert np.array_equal(encode(model), first)  # and the truncation is still reported
 
 
-@pytest.mark.parametrize("changed", ["texts", "order", "kind", "precision", "limit", "weights"])
+@pytest.mark.parametrize("changed", ["texts", "order", "kind", "engine", "precision", "limit", "weights"])
 def test_whatever_a_vector_depends_on_is_in_the_key(model, changed, monkeypatch):
     calls = []
     real = models.SentenceTransformer.encode
@@ -71,6 +72,9 @@ def test_whatever_a_vector_depends_on_is_in_the_key(model, changed, monkeypatch)
         options["kind"] = "query"
     elif changed == "precision":
         options["precision"] = "bfloat16"
+    elif changed == "engine":
+        monkeypatch.setattr(encoding, "resolve", lambda *asked: ("openvino", "float32"))
+        monkeypatch.setattr(encoding.openvino_engine, "encode", lambda model, texts, *a, **k: model.encode(list(texts)))
     elif changed == "limit":
         monkeypatch.setattr(own[0], "max_seq_length", 100)
     else:

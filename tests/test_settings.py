@@ -12,7 +12,8 @@ def restore_settings(monkeypatch):
 
 def test_defaults_need_no_network_and_no_variable():
     found = settings.from_environment({})
-    assert (found.data, found.models, found.device, found.precision) == ("sample", "packaged", "auto", "auto")
+    assert (found.data, found.models, found.device) == ("sample", "packaged", "auto")
+    assert (found.engine, found.precision) == ("auto", "auto")
     assert found.data_dir is None
     assert "semsearch-nb" in str(found.cache_dir)
 
@@ -23,12 +24,13 @@ def test_every_variable_is_read(tmp_path):
             "SEMSEARCH_DATA": "full",
             "SEMSEARCH_MODELS": "hub",
             "SEMSEARCH_DEVICE": "cpu",
+            "SEMSEARCH_ENGINE": "torch",
             "SEMSEARCH_PRECISION": "float32",
             "SEMSEARCH_CACHE_DIR": str(tmp_path / "cache"),
             "SEMSEARCH_DATA_DIR": str(tmp_path),
         }
     )
-    assert found == settings.Settings("full", "hub", "cpu", "float32", tmp_path / "cache", tmp_path)
+    assert found == settings.Settings("full", "hub", "cpu", "torch", "float32", tmp_path / "cache", tmp_path)
 
 
 def test_an_empty_variable_counts_as_unset():

@@ -1,0 +1,254 @@
+"""The second engine: a model's transformer converted to OpenVINO, which is faster on CPUs.
+
+Only the transformer runs there. Tokenising and pooling stay those of sentence-transformers, so any
+model whose first module is a text transformer works, and gives the same vectors. Conversion and
+quantisation happen once and are kept in the cache folder. Taught in notebook 03.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from tqdm.auto import tqdm
+from transformers.utils import logging as transformers_logging
+
+from semsearch_nb import cache, datasets
+from semsearch_nb.models import identity
+from semsearch_nb.vectors import FloatArray
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+TOKENS_AT_ONCE = 2_048  # of a batch, padding included: eight long paragraphs or a hundred questions
+KINDS = ("document", "query")
+TEXTS_AT_ONCE = 2_048  # that are tokenised together
+LAYOUT = 1  # of the converted files in the cache
+SMOOTHING = 0.7  # of SmoothQuant: at its default of 0.95 the worst short text has cosine 0.975, here 0.993
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "bf16"}  # int8: of what is not quantised
+
+
+def available(precision: str = "float32") -> bool:
+    """Whether the packages are installed: openvino, and nncf for `"int8"`."""
+    needed = ("openvino", "nncf") if precision == "int8" else ("openvino",)
+    return all(importlib.util.find_spec(name) is not None for name in needed)
+
+
+def versions() -> list[str]:
+    """Those of the packages that are installed: a converted model depends on them."""
+    return [
+        f"{name} {importlib.metadata.version(name)}" for name in ("openvino", "nncf") if importlib.util.find_spec(name)
+    ]
+
+
+def can_convert(model: SentenceTransformer) -> bool:
+    """Whether the model is a text transformer on the CPU whose pooling looks at all tokens alike."""
+    transformer, *others = model
+    return (
+        model.device.type == "cpu"
+        and isinstance(transformer, Transformer)
+        and all(module.include_prompt for module in others if isinstance(module, Pooling))
+        and getattr(model.tokenizer, "padding_side", "") == "right"
+    )
+
+
+def encode(
+    model: SentenceTransformer,
+    texts: Sequence[str],
+    prompt: str,
+    precision: str,
+    *,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> FloatArray:
+    """The model's vectors, float32, shape `(n_texts, dimension)`.
+
+    Texts are sorted by length and cut into batches of `batch_size` texts, or of 2,048 tokens.
+    """
+    request = _compiled(_converted(model, precision), _HINTS[precision]).create_infer_request()
+    order = np.argsort([-len(text) for text in texts], kind="stable")
+    vectors: FloatArray | None = None
+    with tqdm(total=len(texts), desc="Encoding", unit="text", disable=not progress) as bar, torch.inference_mode():
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            some = order[start : start + TEXTS_AT_ONCE]
+            features = model.preprocess([texts[position] for position in some], prompt=prompt)
+            for rows in _batches(features["attention_mask"].sum(dim=1).numpy(), batch_size):
+                width = int(features["attention_mask"][rows].sum(dim=1).max())
+                batch = {name: features[name][rows, :width] for name in INPUTS if name in features}
+                tokens = request.infer({name: tensor.numpy() for name, tensor in batch.items()})[0]
+                outputs = {"token_embeddings": torch.from_numpy(tokens), "attention_mask": batch["attention_mask"]}
+                for module in list(model)[1:]:
+                    outputs = module(outputs)
+                found = outputs["sentence_embedding"].numpy()
+                if vectors is None:
+                    vectors = np.empty((len(texts), found.shape[1]), dtype=np.float32)
+                vectors[some[rows]] = found
+                bar.update(len(rows))
+    assert vectors is not None
+    return vectors
+
+
+def _batches(n_tokens: np.ndarray[Any, Any], batch_size: int | None) -> Iterator[np.ndarray[Any, Any]]:
+    """Positions of texts of about equal length, whose padded tokens fit one batch."""
+    longest_first = np.argsort(-n_tokens, kind="stable")
+    start = 0
+    while start < len(longest_first):
+        size = batch_size or max(1, TOKENS_AT_ONCE // int(n_tokens[longest_first[start]]))
+        yield longest_first[start : start + size]
+        start += size
+
+
+def _converted(model: SentenceTransformer, precision: str) -> Path:
+    """The converted model's file in the cache; bfloat16 is computed from the float32 file."""
+    name, revision = identity(model)
+    key: dict[str, Any] = {
+        "model": name,
+        "revision": revision,
+        "openvino": importlib.metadata.version("openvino"),
+        "layout": LAYOUT,
+        "weights": "float32",
+    }
+    if precision == "int8":
+        sample = [(prompt(model, kind), text) for kind in KINDS for text in sample_texts(kind, calibration=True)]
+        key |= {
+            "weights": "int8",
+            "nncf": importlib.metadata.version("nncf"),
+            "smoothing": SMOOTHING,
+            "sample": cache.digest(sample),
+        }
+
+    def build(folder: Path) -> dict[str, Any]:
+        openvino = _openvino()
+        if precision == "int8":
+            float32 = _read(_converted(model, "float32"))
+            converted = _quantised(model, float32, sample)
+        else:
+            converted = _traced(model)
+        openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
+        return {}
+
+    return cache.folder("openvino", key, build) / "model.xml"
+
+
+def _traced(model: SentenceTransformer) -> Any:
+    """The transformer as an OpenVINO model: token ids and mask in, token embeddings out."""
+    transformer: Any = model[0]
+    features = model.preprocess(["a text to trace with", "and one more"])
+    names = [name for name in INPUTS if name in features]
+
+    class Encoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = transformer.auto_model
+
+        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.model(**dict(zip(names, inputs, strict=True))).last_hidden_state
+            return result
+
+    with _silence(), torch.inference_mode():
+        converted = _openvino().convert_model(Encoder(), example_input=tuple(features[name] for name in names))
+    for port, name in zip(converted.inputs, names, strict=True):
+        port.get_tensor().set_names({name})
+        port.get_node().set_partial_shape(_openvino().PartialShape([-1, -1]))
+    converted.validate_nodes_and_infer_types()
+    return converted
+
+
+def _quantised(model: SentenceTransformer, float32: Any, sample: Sequence[tuple[str, str]]) -> Any:
+    """Weights and activations in int8, with ranges that the sample of prompts and texts sets."""
+    with _silence():
+        _openvino()  # first, since it keeps the telemetry of both out
+        import nncf
+        from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, AdvancedSmoothQuantParameters
+
+        def inputs(example: tuple[str, str]) -> dict[str, Any]:
+            features = model.preprocess([example[1]], prompt=example[0])
+            return {name: features[name].numpy() for name in INPUTS if name in features}
+
+        return nncf.quantize(
+            float32,
+            nncf.Dataset(list(sample), inputs),
+            model_type=nncf.ModelType.TRANSFORMER,
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(sample),
+            advanced_parameters=AdvancedQuantizationParameters(
+                smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=SMOOTHING)
+            ),
+        )
+
+
+def sample_texts(kind: str, *, calibration: bool = False) -> list[str]:
+    """A fixed sample of real texts: 120 to set int8 ranges with, or others to check a precision with."""
+    passages = datasets.load("passages")
+    texts = passages.query_texts if kind == "query" else passages.document_texts
+    to_check, to_calibrate = len(texts) // 30, len(texts) // 120
+    if not calibration:
+        return list(texts[::to_check])
+    return [text for position, text in enumerate(texts) if position % to_check and position % to_calibrate == 1]
+
+
+def prompt(model: SentenceTransformer, kind: str) -> str:
+    """What the model puts before a `"query"` or a `"document"`."""
+    return str(model.prompts.get(kind) or "")
+
+
+@lru_cache(maxsize=8)
+def _compiled(file: Path, hint: str) -> Any:
+    return _core().compile_model(
+        _read(file),
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": hint,
+            "PERFORMANCE_HINT": "LATENCY",  # all cores work on one batch
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        },
+    )
+
+
+def _read(file: Path) -> Any:
+    return _core().read_model(file)
+
+
+@lru_cache(maxsize=1)
+def _core() -> Any:
+    return _openvino().Core()
+
+
+def _openvino() -> Any:
+    """The module, imported without the package that reports its use: it then uses a stub in place."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Conversion warns about traced branches and draws bars; neither concerns the reader of a notebook."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)
+    nncf_logger = logging.getLogger("nncf")
+    disabled, nncf_logger.disabled = nncf_logger.disabled, True
+    rich = importlib.import_module("rich") if importlib.util.find_spec("rich") else None  # nncf's bars
+    if rich:
+        rich.reconfigure(quiet=True, force_jupyter=False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        nncf_logger.disabled = disabled
+        if rich:
+            rich.reconfigure()
