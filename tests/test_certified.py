@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from corpora import CORPORA, far_from_zero, random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,69 +12,6 @@ from semsearch_nb.exact import certified, first_pass, top_k
 from semsearch_nb.exact.prepared import GROUP
 
 FIRST_PASSES = [name for name in first_pass.FIRST_PASSES if first_pass.is_right(name, "cpu")]
-
-
-def random(generator, n, dimension):
-    return generator.normal(size=(n, dimension))
-
-
-def clustered(generator, n, dimension):
-    centres = generator.normal(size=(5, dimension))
-    return centres[generator.integers(0, 5, n)] + 0.01 * generator.normal(size=(n, dimension))
-
-
-def duplicated(generator, n, dimension):
-    return generator.normal(size=(n // 10 + 1, dimension))[generator.integers(0, n // 10 + 1, n)]
-
-
-def close(generator, n, dimension):
-    """All scores within a few units in the last place of float32 of each other."""
-    return 1 + 1e-6 * generator.normal(size=(n, dimension))
-
-
-def equal(generator, n, dimension):
-    return np.ones((n, 1)) * generator.normal(size=dimension)
-
-
-def far_from_zero(generator, n, dimension):
-    """As e5's vectors: a common direction holds most of their length."""
-    return 5 * generator.normal(size=dimension) + generator.normal(size=(n, dimension))
-
-
-def outlier_dimension(generator, n, dimension):
-    corpus = generator.normal(size=(n, dimension))
-    corpus[:, generator.integers(0, dimension)] *= 300
-    return corpus
-
-
-def outlier_values(generator, n, dimension):
-    corpus = generator.normal(size=(n, dimension))
-    corpus[generator.random(corpus.shape) < 1e-3] *= 1e4
-    return corpus
-
-
-def unequal_lengths(generator, n, dimension):
-    return generator.normal(size=(n, dimension)) * np.exp(3 * generator.normal(size=(n, 1)))
-
-
-def sparse(generator, n, dimension):
-    corpus = generator.normal(size=(n, dimension)) * (generator.random((n, dimension)) < 0.1)
-    corpus[:, 0] += 1e-3
-    return corpus
-
-
-CORPORA = [
-    random,
-    clustered,
-    duplicated,
-    close,
-    equal,
-    far_from_zero,
-    outlier_dimension,
-    outlier_values,
-    unequal_lengths,
-    sparse,
-]
 
 
 def assert_exact(queries, corpus, k, hits, score):

@@ -40,8 +40,9 @@ def model(request):
 
 @needs_openvino
 @pytest.mark.filterwarnings("ignore::semsearch_nb.encoding.TruncationWarning")
-@pytest.mark.parametrize("kind", ["query", "document"])
-@pytest.mark.parametrize(("precision", "least"), [("float32", 0.99999), ("bfloat16", 0.999)])
+@pytest.mark.parametrize(
+    ("kind", "precision", "least"), [("query", "float32", 0.99999), ("document", "bfloat16", 0.999)]
+)
 def test_openvino_gives_the_vectors_of_sentence_transformers(model, kind, precision, least):
     encode = model.encode_query if kind == "query" else model.encode_document
     expected = encode(TEXTS, normalize_embeddings=True)
@@ -79,7 +80,7 @@ def test_conversion_leaves_the_model_as_it_was_and_happens_once(tmp_path, monkey
     monkeypatch.undo()
     # Training changes the weights, and then the old conversion must not be used.
     with torch.no_grad():
-        model[0].auto_model.encoder.layer[0].output.dense.bias += 0.3
+        model[0].auto_model.encoder.layer[0].output.dense.bias[::2] += 0.3
     assert not np.allclose(openvino_engine.encode(model, TEXTS[:4], "", "float32"), first, atol=1e-3)
 
 
