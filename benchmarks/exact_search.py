@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import tempfile
@@ -21,6 +22,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+# torch and faiss bring two OpenMP runtimes, whose threads would spin in each other's way between turns.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import corpora
 import faiss

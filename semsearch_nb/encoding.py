@@ -24,6 +24,7 @@ from semsearch_nb.vectors import FloatArray, as_count, as_texts, as_vectors, uni
 Kind = Literal["query", "document"]
 # The least cosine to float32 on the sample. OpenVINO's float32 may add in another order only.
 LEAST_COSINE = {"float32": 0.99999, "bfloat16": 0.999, "float16": 0.999, "int8": 0.99}
+_cosines: dict[tuple[str, Path], float] = {}  # what this process has read or measured of it
 PROGRESS_FROM = 5_000  # texts; below that encoding ends before a bar is read
 
 
@@ -243,7 +244,10 @@ def _least_cosine(model: SentenceTransformer, engine: str, precision: str) -> fl
             cosines.append(float((one * other).sum(axis=1).min()))
         return {"cosine": min(cosines)}
 
-    return float(cache.notes(cache.folder("precision", key, build))["cosine"])
+    known = (cache.digest(key), settings.current().cache_dir)
+    if known not in _cosines:
+        _cosines[known] = float(cache.notes(cache.folder("precision", key, build))["cosine"])
+    return _cosines[known]
 
 
 def _run(

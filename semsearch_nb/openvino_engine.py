@@ -26,17 +26,19 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from tqdm.auto import tqdm
 from transformers.utils import logging as transformers_logging
 
-from semsearch_nb import cache, datasets
+from semsearch_nb import cache, datasets, settings
 from semsearch_nb.models import identity
 from semsearch_nb.vectors import FloatArray
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TOKENS_AT_ONCE = 2_048  # of a batch, padding included: eight long paragraphs or a hundred questions
 KINDS = ("document", "query")
+MODELS_IN_MEMORY = 8
 TEXTS_AT_ONCE = 2_048  # that are tokenised together
 LAYOUT = 1  # of the converted files in the cache
 SMOOTHING = 0.7  # of SmoothQuant: at its default of 0.95 the worst short text has cosine 0.975, here 0.993
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "bf16"}  # int8: of what is not quantised
+_in_memory: dict[tuple[Any, ...], Any] = {}
 
 
 def available(precision: str = "float32") -> bool:
@@ -76,7 +78,7 @@ def encode(
 
     Texts are sorted by length and cut into batches of `batch_size` texts, or of 2,048 tokens.
     """
-    request = _compiled(_converted(model, precision), _HINTS[precision]).create_infer_request()
+    request = _compiled(model, precision).create_infer_request()
     order = np.argsort([-len(text) for text in texts], kind="stable")
     vectors: FloatArray | None = None
     with tqdm(total=len(texts), desc="Encoding", unit="text", disable=not progress) as bar, torch.inference_mode():
@@ -203,17 +205,19 @@ def prompt(model: SentenceTransformer, kind: str) -> str:
     return str(model.prompts.get(kind) or "")
 
 
-@lru_cache(maxsize=8)
-def _compiled(file: Path, hint: str) -> Any:
-    return _core().compile_model(
-        _read(file),
-        "CPU",
-        {
-            "INFERENCE_PRECISION_HINT": hint,
+def _compiled(model: SentenceTransformer, precision: str) -> Any:
+    """The model ready to run. Those used last stay in memory: checking a file takes longer than a query."""
+    key = (identity(model), precision, settings.current().cache_dir, torch.get_num_threads())
+    if key not in _in_memory:
+        options = {
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",  # all cores work on one batch
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        },
-    )
+        }
+        while len(_in_memory) >= MODELS_IN_MEMORY:
+            _in_memory.pop(next(iter(_in_memory)))
+        _in_memory[key] = _core().compile_model(_read(_converted(model, precision)), "CPU", options)
+    return _in_memory[key]
 
 
 def _read(file: Path) -> Any:

@@ -12,6 +12,7 @@ from IPython.display import Image, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from semsearch_nb.benchmark import Timing
 from semsearch_nb.evaluation import Interval
@@ -20,6 +21,7 @@ from semsearch_nb.vectors import unit_rows
 # Okabe and Ito's palette: told apart by readers with any colour vision, and in grey by the markers.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "**")  # tell bars apart without colour
 DPI = 110
 
 
@@ -161,6 +163,63 @@ def plot_time_and_memory(
         axes.set_xlabel(xlabel)
         axes.axvline(default, color="grey", lw=0.8, ls=":")
         axes.annotate(" default", (default, 0.02), xycoords=("data", "axes fraction"), color="dimgrey")
+    return figure
+
+
+def plot_parts(rows: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Where the time goes: a bar a row, cut into parts in proportion to their seconds."""
+    parts = list(dict.fromkeys(part for row in rows.values() for part in row))
+    figure, axes = _figure(9, 0.9 + 0.7 * len(rows))
+    for position, row in enumerate(rows.values()):
+        start, total = 0.0, sum(row.values())
+        for part, seconds in row.items():
+            number, share = parts.index(part), seconds / total
+            axes.barh(position, share, left=start, color=_colour(number), hatch=HATCHES[number], edgecolor="white")
+            if share > 0.06:
+                label = f"{1e3 * seconds:,.0f} ms" if seconds >= 0.01 else f"{1e3 * seconds:.1f} ms"
+                box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none"}
+                axes.annotate(label, (start + share / 2, position), ha="center", va="center", bbox=box)
+            start += share
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.set_xticks([0, 0.5, 1], ["0", "half of the time", "all of it"])
+    handles = [Patch(fc=_colour(i), hatch=HATCHES[i], ec="white", label=part) for i, part in enumerate(parts)]
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    return figure
+
+
+def plot_bound(scores: Any, coarse: Any, epsilon: float, threshold: float) -> Figure:
+    """Exact over coarse scores of one query, the band in which the exact score must lie, and who survives."""
+    scores, coarse = np.asarray(scores), np.asarray(coarse)
+    survives = coarse + epsilon >= threshold
+    figure, axes = _figure(8, 4.6)
+    kinds = ((~survives, "skipped: provably below", 4, 5), (survives, "survivors: scored in float32", 7, 3))
+    for shown, label, size, number in kinds:
+        axes.plot(coarse[shown], scores[shown], ls="", ms=size, alpha=0.7, label=label, **_style(number))
+    ends = np.array([coarse.min(), coarse.max()])
+    axes.fill_between(ends, ends - epsilon, ends + epsilon, color="grey", alpha=0.2, lw=0, label="where a score can be")
+    axes.axhline(threshold, color="black", lw=1, ls="--", label="the 10th best exact score")
+    axes.axvline(threshold - epsilon, color="black", lw=1, ls=":", label="the limit for coarse scores")
+    axes.set_xlabel("coarse score, from whole numbers")
+    axes.set_ylabel("exact score, float32")
+    axes.legend(frameon=False, loc="upper left")
+    return figure
+
+
+def plot_gain_and_loss(points: Mapping[str, tuple[float, float]], *, xlabel: str, ylabel: str) -> Figure:
+    """A mark for each method: how many times as fast as another (logarithmic), and what is left of quality."""
+    figure, axes = _figure(8, 4.2)
+    for number, (label, (gain, quality)) in enumerate(points.items()):
+        axes.plot(gain, quality, ls="", ms=9, label=label, **_style(number))
+    axes.set_xscale("log")
+    gains = [gain for gain, _ in points.values()]
+    ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100) if min(gains) / 2 <= tick <= 2 * max(gains)]
+    axes.set_xticks(ticks, [f"{tick:g} x" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.grid(True, lw=0.4, alpha=0.6)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
 
 

@@ -177,9 +177,13 @@ def test_torch_in_torch_out():
 
 def test_auto_is_float32_where_no_first_pass_gains(monkeypatch):
     monkeypatch.setattr(top_k, "fastest", lambda device: None)
+    monkeypatch.setattr(top_k, "CERTIFIED_FROM", 2_000)
     corpus = np.random.default_rng(6).normal(size=(2_000, 16))
     prepared = exact.prepare(corpus)
     assert exact.search_report(corpus[:2], prepared, 3)[1].precision == "float32"
+    monkeypatch.setattr(top_k, "fastest", lambda device: "int8")
+    assert exact.search_report(corpus[:2], prepared, 3)[1].precision == "certified"
+    assert exact.search_report(corpus[:2], exact.prepare(corpus[1:]), 3)[1].precision == "float32"
     assert exact.search_report(corpus[:2], prepared, 3, precision="certified")[1].precision == "certified"
 
 

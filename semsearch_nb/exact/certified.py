@@ -38,6 +38,7 @@ notebook 03.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -49,8 +50,10 @@ from semsearch_nb.exact.prepared import GROUP, UNIT, Prepared, rows_at
 SCORES_AT_ONCE = 1 << 22  # 16 MB of first-pass scores stay in the processor's cache
 QUERIES_AT_ONCE = 1_024
 PAIRS_AT_ONCE = 1_024  # whose vectors are gathered together: 3 MB, which stay in the cache too
-GIVE_UP_GROUPS = 1 / 8  # of all groups had to be looked into: that costs as much as float32 scores
-GIVE_UP_VECTORS = 1 / 64  # of the corpus survives: gathering so many costs more than float32 scores
+# A query is given up if more than this share of all groups had to be looked into, or of all vectors
+# survives: that costs as much as float32 scores. So many for each hit are always allowed.
+GIVE_UP_GROUPS, GROUPS_A_HIT = 1 / 8, 32
+GIVE_UP_VECTORS, VECTORS_A_HIT = 1 / 64, 32
 
 
 class Found(NamedTuple):
@@ -75,7 +78,7 @@ def search(corpus: Prepared, queries: torch.Tensor, k: int, block: int | None = 
 
     Queries are float32 `(n_queries, d)`, of length 1 under `"cosine"`. `fits(len(corpus), k)` holds.
     """
-    scan = Scan(corpus, queries)
+    scan = Scan(corpus, queries, most_groups=max(GIVE_UP_GROUPS * len(corpus.scale), GROUPS_A_HIT * k))
     n_groups = len(corpus.scale)
     step = max(2 * k, (block or SCORES_AT_ONCE // len(queries)) // GROUP)
     scores = torch.empty(
@@ -115,10 +118,10 @@ class Pairs(NamedTuple):
 class Scan:
     """One pass over the corpus for a block of queries."""
 
-    def __init__(self, corpus: Prepared, queries: torch.Tensor, *, patient: bool = False) -> None:
+    def __init__(self, corpus: Prepared, queries: torch.Tensor, *, most_groups: float = math.inf) -> None:
         self.corpus, self.queries = corpus, queries
         self.first_pass = FIRST_PASSES[corpus.first_pass]
-        self.patient = patient
+        self.most_groups = most_groups
         along = queries @ corpus.direction
         across = queries - along[:, None] * corpus.direction
         length = torch.linalg.vector_norm(queries, dim=1)
@@ -189,7 +192,7 @@ class Scan:
         passing = _true(~(of_groups < limits))
         query = passing // n_groups
         self.n_read += torch.bincount(query, minlength=n_queries)
-        if not self.patient and (many := self.n_read > GIVE_UP_GROUPS * len(self.corpus.scale)).any():
+        if (many := self.n_read > self.most_groups).any():
             self._give_up(many)
             kept = ~self.given_up[query]
             query, passing = query[kept], passing[kept]
@@ -236,7 +239,7 @@ class Scan:
         n_queries = len(self.queries)
         query, position, _ = self.survivors()
         counts = torch.bincount(query, minlength=n_queries)
-        many = counts > max(GIVE_UP_VECTORS * len(self.corpus), 4 * k)
+        many = counts > max(GIVE_UP_VECTORS * len(self.corpus), VECTORS_A_HIT * k)
         if many.any():
             self._give_up(many)
             kept = ~self.given_up[query]

@@ -82,7 +82,7 @@ def _above(corpus: Prepared, threshold: float, max_pairs: int) -> list[torch.Ten
     at_once = certified.QUERIES_AT_ONCE // GROUP
     for begin in range(0, n_groups, at_once):
         rows = grouped[begin * GROUP : (begin + at_once) * GROUP]
-        scan = Scan(corpus, rows_at(corpus, rows), patient=True)
+        scan = Scan(corpus, rows_at(corpus, rows))
         step = certified.SCORES_AT_ONCE // len(rows) // GROUP
         scores = torch.empty(len(rows) * step * GROUP, dtype=scan.first_pass.results, device=corpus.device)
         for first in range(begin, n_groups, step):  # what stands before has met these queries already

@@ -14,6 +14,7 @@ from semsearch_nb.exact.rows import as_rows, inverse_lengths, lengths
 from semsearch_nb.vectors import Hits, IntArray, as_count
 
 PRECISIONS = ("auto", "certified", "float32")
+CERTIFIED_FROM = 20_000  # vectors; below that the dozens of small steps take longer than the product
 FLOAT32_QUERIES = 256  # at once, times 16,384 vectors: 16 MB of scores
 FLOAT32_BLOCK = 16_384
 
@@ -98,7 +99,9 @@ def search_report(
             raise ValueError(f"score is {score!r}, and the corpus was prepared for {corpus.score!r}; prepare it again")
         if device is not None and torch.device(device) != corpus.device:
             raise ValueError(f"device is {device!r}, and the corpus was prepared on {corpus.device}; prepare it there")
-        precision = precision if precision != "auto" else "certified" if fastest(str(corpus.device)) else "float32"
+        if precision == "auto":
+            gains = len(corpus) >= CERTIFIED_FROM and fastest(str(corpus.device)) is not None
+            precision = "certified" if gains else "float32"
     else:
         score = score or "cosine"
         if score not in SCORES:
