@@ -21,6 +21,11 @@ FIGURES = {
     "space": lambda: plots.plot_space({"MiniLM": np.eye(2), "e5": np.ones((2, 2))}, ["egg", "sky"], ["en", "de"]),
     "growth": lambda: plots.plot_growth([10, 100], {"topk": TIMINGS}, extrapolated={"topk": {1000: 1.0}}),
     "time and memory": lambda: plots.plot_time_and_memory([1, 10], TIMINGS, [3.0, 30.0], xlabel="chunk", default=10),
+    "parts": lambda: plots.plot_parts({"1": {"encode": 0.07, "score": 0.03}, "300": {"encode": 0.3, "score": 0.001}}),
+    "bound": lambda: plots.plot_bound([0.1, 0.5, 0.9], [0.2, 0.4, 0.85], 0.2, 0.5),
+    "gain and loss": lambda: plots.plot_gain_and_loss(
+        {"one": (1.0, 1.0), "two": (5.0, 0.6)}, xlabel="gain", ylabel="recall@10"
+    ),
 }  # fmt: skip
 
 
@@ -56,3 +61,13 @@ def test_projection_keeps_the_largest_differences():
     assert points.shape == (18, 2)
     assert abs(points[:9, 0].mean() - points[9:, 0].mean()) > 10 * points[:9, 0].std()
     assert np.allclose(points, plots.project(vectors))
+
+
+def test_who_may_reach_the_threshold_survives():
+    lines = {line.get_label(): np.asarray(line.get_xdata()).tolist() for line in FIGURES["bound"]().axes[0].lines}
+    assert lines["skipped: provably below"] == [0.2]
+    assert lines["survivors: scored in float32"] == [0.4, 0.85]
+
+
+def test_a_bar_shows_its_time_where_there_is_room():
+    assert [text.get_text() for text in FIGURES["parts"]().axes[0].texts] == ["70 ms", "30 ms", "300 ms"]

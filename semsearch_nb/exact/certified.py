@@ -47,7 +47,7 @@ import torch
 from semsearch_nb.exact.first_pass import FIRST_PASSES
 from semsearch_nb.exact.prepared import GROUP, UNIT, Prepared, rows_at
 
-SCORES_AT_ONCE = 1 << 22  # 16 MB of first-pass scores stay in the processor's cache
+SCORES_AT_ONCE = 1 << 23  # first-pass scores: 32 MB, which fit the last cache of many processors
 QUERIES_AT_ONCE = 1_024
 PAIRS_AT_ONCE = 1_024  # whose vectors are gathered together: 3 MB, which stay in the cache too
 # A query is given up if more than this share of all groups had to be looked into, or of all vectors

@@ -49,7 +49,7 @@ def search(
     """The `k` vectors of `corpus` with the highest score for each of `queries`, best first.
 
     The hits are those with the best float32 scores whatever the `precision`. Only a block of the
-    scores exists at a time (16 MB at the default), whatever the size of the corpus.
+    scores exists at a time (32 MB at the default), whatever the size of the corpus.
 
     Args:
         queries: shape `(n_queries, dimension)`, NumPy or torch.
