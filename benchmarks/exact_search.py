@@ -4,9 +4,11 @@
     python benchmarks/exact_search.py --sets million         # a million vectors, 10 GB of memory
     python benchmarks/exact_search.py --sets mapped --n 10000000    # a file of 15 GB in --folder
     python benchmarks/exact_search.py --certify 1000000      # searches against float64
+    python benchmarks/exact_search.py --mine 50000           # pairs within the first definitions
 
 Methods take turns, a a b b c c a a …, of which the second call is timed. The table gives medians with
-the fastest and the slowest run; ratios are medians of the ratios within a turn. Writes benchmarks/results/exact_search.{json,md}.
+the fastest and the slowest run; ratios are medians of the ratios within a turn. Writes
+benchmarks/results/exact_search.{json,md}.
 """
 
 from __future__ import annotations
@@ -248,6 +250,29 @@ def certify(n_searches: int) -> None:
     )
 
 
+def mine(n: int, repeat: int) -> None:
+    """Pairs of near vectors: `exact.mine` and `util.paraphrase_mining_embeddings` on the same vectors."""
+    corpus = wordnet("symmetric")[0][:n]
+    rows = torch.from_numpy(corpus)
+    ways: dict[str, Callable[[], Any]] = {
+        "util.paraphrase_mining_embeddings, top_k=10": lambda: util.paraphrase_mining_embeddings(rows, top_k=10),
+        "exact.mine, k=10": lambda: exact.mine(corpus, k=10),
+        "exact.mine, threshold=0.8": lambda: exact.mine(corpus, threshold=0.8),
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeat):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            found = way()
+            times[name].append(time.perf_counter() - start)
+            n_pairs = len(found.scores) if isinstance(found, exact.Pairs) else len(found)
+            print(f"{name}: {times[name][-1]:.2f} s, {n_pairs:,} pairs", flush=True)
+    first = statistics.median(next(iter(times.values())))
+    for name, own in times.items():
+        median = statistics.median(own)
+        print(f"{len(corpus):,} vectors, {name}: median {median:.2f} s, {first / median:.1f} times as fast")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", default=["small", "wordnet", "e5", "random"])
@@ -255,7 +280,11 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=10_000_000, help="vectors of the mapped set")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for the mapped set's file")
     parser.add_argument("--certify", type=int, metavar="N", help="check N searches against float64 instead")
+    parser.add_argument("--mine", type=int, metavar="N", help="mine pairs in N vectors instead")
     arguments = parser.parse_args()
+    if arguments.mine:
+        mine(arguments.mine, min(arguments.repeat, 3))
+        return
     if arguments.certify:
         certify(arguments.certify)
         return

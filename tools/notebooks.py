@@ -364,7 +364,7 @@ def setup() -> str:
 try:
     import semsearch_nb
 except ImportError:
-    %pip install --quiet "semsearch-nb @ git+{repository()}@v{__version__}"
+    %pip install --quiet "semsearch-nb[ann,openvino] @ git+{repository()}@v{__version__}"
     import semsearch_nb
 
 settings = semsearch_nb.configure()  # or configure(data="full", models="hub")"""

@@ -107,7 +107,7 @@ def exact_scores(corpus: Prepared, queries: torch.Tensor, query: torch.Tensor, p
     return torch.cat(parts)
 
 
-class Pairs(NamedTuple):
+class Candidates(NamedTuple):
     """Vectors that may be hits: number of the query, position in the corpus, first-pass score."""
 
     query: torch.Tensor
@@ -150,7 +150,7 @@ class Scan:
         self.threshold = torch.full_like(length, -torch.inf)
         self.given_up = torch.zeros(len(queries), dtype=torch.bool, device=queries.device)
         self.n_read = torch.zeros_like(self.given_up, dtype=torch.int64)  # groups that were looked into
-        self.pairs: list[Pairs] = []
+        self.pairs: list[Candidates] = []
 
     def multiply(self, first: int, last: int, scores: torch.Tensor) -> torch.Tensor:
         """First-pass scores of the groups from `first` to `last`: `(n_queries, groups, 32)`, in `scores`."""
@@ -203,7 +203,7 @@ class Scan:
         kept = _true(~(scores < self._limit(query, group)[:, None]))
         row = kept // GROUP
         position = group[row] * GROUP + kept - row * GROUP
-        self.pairs.append(Pairs(query[row], position, scores.view(-1)[kept]))
+        self.pairs.append(Candidates(query[row], position, scores.view(-1)[kept]))
 
     def _limit(self, query: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
         """What s t ⟨q̂, ŷ⟩ + a p must reach."""
@@ -211,12 +211,12 @@ class Scan:
         limits = (self.factors[:, terms][query] * self.corpus.bounds[terms].T[group]).sum(dim=1)
         return limits * self.scale[query] * self.corpus.scale[group]
 
-    def survivors(self) -> Pairs:
+    def survivors(self) -> Candidates:
         """The pairs that still reach T, those of a query together."""
         query, position, score = (torch.cat(column) for column in zip(*self.pairs, strict=True))
         kept = _true(~(score < self._limit(query, position // GROUP)))
         kept = kept[query[kept].argsort(stable=True)]
-        self.pairs = [Pairs(query[kept], position[kept], score[kept])]
+        self.pairs = [Candidates(query[kept], position[kept], score[kept])]
         return self.pairs[0]
 
     def tighten(self, k: int) -> None:
