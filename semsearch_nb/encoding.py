@@ -233,7 +233,7 @@ def _least_cosine(model: SentenceTransformer, engine: str, precision: str) -> fl
         "prompts": [openvino_engine.prompt(model, kind) for kind in openvino_engine.KINDS],
         "device": model.device.type,
         "bfloat16 in hardware": cpu_has_bfloat16(),
-        "versions": [torch.__version__, *openvino_engine.versions()],
+        "versions": [torch.__version__, *openvino_engine.versions(), openvino_engine.RECIPE],
     }
 
     def build(folder: Path) -> dict[str, Any]:

@@ -38,6 +38,8 @@ MODELS_IN_MEMORY = 8
 TEXTS_AT_ONCE = 2_048  # that are tokenised together
 LAYOUT = 1  # of the converted files in the cache
 SMOOTHING = 0.7  # of SmoothQuant: at its default of 0.95 the least cosine to float32 is lower
+LAYERS_KEPT = 2  # whose second feed-forward product stays in bfloat16 or float32
+RECIPE = [LAYOUT, SMOOTHING, LAYERS_KEPT]  # what quantised weights depend on besides model and sample
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "bf16"}  # int8: of what is not quantised
 _in_memory: dict[tuple[Any, ...], Any] = {}
 
@@ -127,7 +129,7 @@ def _converted(model: SentenceTransformer, precision: str) -> Path:
         key |= {
             "weights": "int8",
             "nncf": importlib.metadata.version("nncf"),
-            "smoothing": SMOOTHING,
+            "recipe": RECIPE,
             "sample": cache.digest(sample),
         }
 
@@ -185,10 +187,18 @@ def _quantised(model: SentenceTransformer, float32: Any, sample: Sequence[tuple[
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(sample),
+            # Where large values come up first: rounded too, short texts fall below cosine 0.99.
+            ignored_scope=nncf.IgnoredScope(names=_second_feed_forward(float32)[:LAYERS_KEPT]),
             advanced_parameters=AdvancedQuantizationParameters(
                 smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=SMOOTHING)
             ),
         )
+
+
+def _second_feed_forward(converted: Any) -> list[str]:
+    """Names of the products that end the feed-forward parts of a BERT, first layer first; of others none."""
+    names = [node.get_friendly_name() for node in converted.get_ordered_ops() if node.get_type_name() == "MatMul"]
+    return [name for name in names if ".output.dense/" in name and ".attention." not in name]
 
 
 @lru_cache(maxsize=4)
