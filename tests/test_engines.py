@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from semsearch_nb import encoding, models, openvino_engine, settings
+from semsearch_nb import datasets, encoding, models, openvino_engine, settings
 
 needs_openvino = pytest.mark.skipif(not openvino_engine.available("int8"), reason="openvino or nncf is not installed")
 TEXTS = [
@@ -57,7 +57,7 @@ def test_openvino_gives_the_vectors_of_sentence_transformers(model, kind, precis
 @needs_openvino
 def test_int8_is_close_and_keeps_the_order_of_hits():
     model = models.load("symmetric")
-    texts = openvino_engine.sample_texts("document")
+    texts = datasets.load("passages").document_texts[:60]
     assert encoding.faithful(model, "openvino", "int8") == ("openvino", "int8")
     exact, fast = (
         encoding.encode_documents(model, texts, precision=precision, use_cache=False)

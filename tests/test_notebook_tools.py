@@ -107,7 +107,8 @@ def test_header_links_to_neighbours_and_needs():
     assert "Previous" not in first
     assert f"Next: [01 {entries[1].title}]({entries[1].file})" in first
     assert "Next" not in last
-    assert "Needs: [00](00_start_here.ipynb)" in last
+    needed = entries[-1].needs[0]
+    assert f"Needs: [{needed}]({needed}_" in last
     assert f"{tool.repository().removeprefix('https://github.com')}/blob/main/notebooks/{entries[0].file}" in first
 
 
