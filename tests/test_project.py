@@ -65,7 +65,10 @@ def test_every_dependency_is_pinned_to_a_version_that_it_allows():
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the pins are those of Python 3.11")
 def test_what_is_installed_is_what_is_pinned():
-    installed = {canonicalize_name(d.name): d.version for d in importlib.metadata.distributions()}
+    # Only this environment's own: once it is imported, setuptools shows the copies that it carries as well.
+    folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    found = importlib.metadata.distributions(path=folders)
+    installed = {canonicalize_name(d.name): d.version for d in found}
     assert {canonicalize_name(r.name) for r in requirements() if applies(r)} <= set(installed)
     here = {name: pin for name, pin in pins().items() if name in installed and applies(pin)}
     assert {name: installed[name] for name, pin in here.items() if not pin.specifier.contains(installed[name])} == {}
