@@ -60,11 +60,17 @@ def grown(vectors: Array, n: int) -> Array:
     result = np.empty((n, vectors.shape[1]), dtype=np.float32)
     result[: len(vectors)] = vectors[:n]
     for start in range(len(vectors), n, 100_000):
-        size = min(100_000, n - start)
-        one, other = generator.integers(0, len(vectors), (2, size))
-        share = generator.random((size, 1), dtype=np.float32)
-        mixed = vectors[one] * share + vectors[other] * (1 - share)
-        result[start : start + size] = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
+        part = result[start : start + 100_000]
+        part[:] = mixtures(vectors, len(part), generator)
+    return result
+
+
+def mixtures(vectors: Array, n: int, generator: np.random.Generator) -> Array:
+    """`n` unit vectors, each between two of the given ones."""
+    one, other = generator.integers(0, len(vectors), (2, n))
+    share = generator.random((n, 1), dtype=np.float32)
+    mixed = vectors[one] * share + vectors[other] * (1 - share)
+    result: Array = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
     return result
 
 
@@ -99,12 +105,8 @@ def mapped(vectors: Array, n: int, folder: Path) -> Array:
     if not file.exists():
         result = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=(n, vectors.shape[1]))
         for start in range(0, n, 1_000_000):
-            size = min(1_000_000, n - start)
-            generator = np.random.default_rng(start)
-            one, other = generator.integers(0, len(vectors), (2, size))
-            share = generator.random((size, 1), dtype=np.float32)
-            mixed = vectors[one] * share + vectors[other] * (1 - share)
-            result[start : start + size] = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
+            part = result[start : start + 1_000_000]
+            part[:] = mixtures(vectors, len(part), np.random.default_rng(start))
         result.flush()
     found: Array = np.load(file, mmap_mode="r")
     return found

@@ -12,7 +12,8 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +50,25 @@ def folder(kind: str, key: Mapping[str, Any], build: Callable[[Path], Mapping[st
             shutil.rmtree(target)
         for left_over in parent.glob(f".{target.name}.build-*"):  # of a process that was killed
             shutil.rmtree(left_over, ignore_errors=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{target.name}.build-", dir=parent))
-        try:
+        with all_or_nothing(target) as building:
             notes = build(building)
             files = {path.name: file_sha256(path) for path in sorted(building.iterdir())}
             manifest = {"key": plain_key, "files": files, "notes": dict(notes)}
             (building / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-            building.chmod(0o755)
-            building.rename(target)
-        except BaseException:
-            shutil.rmtree(building, ignore_errors=True)
-            raise
     return target
+
+
+@contextmanager
+def all_or_nothing(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target` to fill; it takes that name when the block ends without an error."""
+    building = Path(tempfile.mkdtemp(prefix=f".{target.name}.build-", dir=target.parent))
+    try:
+        yield building
+        building.chmod(0o755)
+        building.rename(target)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
 
 
 def notes(target: Path) -> dict[str, Any]:

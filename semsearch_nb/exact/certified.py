@@ -126,8 +126,7 @@ class Scan:
         across = queries - along[:, None] * corpus.direction
         length = torch.linalg.vector_norm(queries, dim=1)
         scale = torch.maximum(across.abs().amax(dim=1) / 127, 1e-9 * length).clamp_min(1e-30)
-        codes = across / scale[:, None]
-        self.codes = (codes.round_() if corpus.first_pass == "int8" else codes).to(self.first_pass.factors)
+        self.codes = self.first_pass.as_factors(across / scale[:, None])
         values = self.codes.float().mul_(scale[:, None])
         of_norms = 1 + (corpus.dimension + 8) * UNIT
         remainder = torch.linalg.vector_norm(across - values, dim=1)
@@ -265,7 +264,7 @@ class Scan:
 
     def _give_up(self, queries: torch.Tensor) -> None:
         self.given_up |= queries
-        self.factors[:, 0] = (self._goal() - self.offset) / self.scale
+        self.raise_to(self.threshold)  # for those it is out of reach now
 
 
 def _true(mask: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,10 @@ class FirstPass(NamedTuple):
     results: torch.dtype
     relative_error: float
 
+    def as_factors(self, values: torch.Tensor) -> torch.Tensor:
+        """The nearest values that the product takes; whole numbers are rounded to in place."""
+        return (values.round_() if self.factors == torch.int8 else values).to(self.factors)
+
     def multiply(self, queries: torch.Tensor, codes: torch.Tensor, out: torch.Tensor) -> None:
         """`queries @ codes.T` into `out`, which is reused: new memory costs more than the product."""
         if self.factors == torch.int8:

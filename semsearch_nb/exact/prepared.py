@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from semsearch_nb import cache
 from semsearch_nb.exact import first_pass as passes
 from semsearch_nb.exact.rows import CHUNK, as_rows, inverse_lengths, lengths
 
@@ -100,19 +99,13 @@ class Prepared:
         if target.exists():
             raise FileExistsError(f"folder {str(folder)!r} exists; choose a new name, or remove it first")
         target.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{target.name}.build-", dir=target.parent))
-        try:
+        with cache.all_or_nothing(target) as building:
             for name, tensor in self._tensors().items():
                 # NumPy has no bfloat16: its bits travel as 16-bit integers.
                 plain = tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor
                 np.save(building / f"{name}.npy", plain.cpu().numpy(), allow_pickle=False)
             about = {"layout": LAYOUT, "score": self.score, "first_pass": self.first_pass}
             (building / "prepared.json").write_text(json.dumps(about), encoding="utf-8")
-            building.chmod(0o755)
-            building.rename(target)
-        except BaseException:
-            shutil.rmtree(building, ignore_errors=True)
-            raise
         return target
 
     def _tensors(self) -> dict[str, torch.Tensor]:
@@ -266,7 +259,7 @@ def _quantise(prepared: Prepared, row_lengths: torch.Tensor, first: int, last: i
     scale = torch.maximum(scale, 1e-9 * size).clamp_min(1e-30)
     of_vector = scale.repeat_interleave(GROUP)[:, None]
     exact = across / of_vector
-    codes = (exact.round_() if prepared.first_pass == "int8" else exact).to(prepared.codes.dtype)
+    codes = passes.FIRST_PASSES[prepared.first_pass].as_factors(exact)
     values = codes.float()
     code_length = torch.linalg.vector_norm(values, dim=1).view(-1, GROUP).amax(dim=1) * scale
     residual = torch.linalg.vector_norm(across.sub_(values.mul_(of_vector)), dim=1).view(-1, GROUP).amax(dim=1)

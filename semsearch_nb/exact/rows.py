@@ -7,7 +7,6 @@ than memory is read once from end to end and never held.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,7 @@ def lengths(rows: torch.Tensor, name: str) -> torch.Tensor:
     Raises:
         ValueError: NaN or infinite values; the message calls the rows `name` and counts them.
     """
-    found = torch.cat([torch.linalg.vector_norm(chunk, dim=1) for chunk in chunks(rows)])
+    found = torch.cat([torch.linalg.vector_norm(chunk, dim=1) for chunk in torch.split(rows, CHUNK)])
     if torch.isfinite(found).all() and bool((found > 1e-18).all()):
         return found
     n_bad, first = 0, -1
@@ -83,8 +82,3 @@ def inverse_lengths(row_lengths: torch.Tensor, name: str) -> torch.Tensor | None
             "direction: remove those rows, or search with score='dot'"
         )
     return 1 / row_lengths
-
-
-def chunks(rows: torch.Tensor, size: int = CHUNK) -> Iterator[torch.Tensor]:
-    """The rows, `size` at a time."""
-    return iter(torch.split(rows, size))

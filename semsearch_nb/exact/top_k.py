@@ -126,7 +126,9 @@ def search_report(
     k = min(k, len(vectors))
     if isinstance(corpus, Prepared) and precision == "certified" and certified.fits(len(vectors), k):
         first_pass: str | None = corpus.first_pass
-        parts = [_certified(rows, corpus, k, block) for rows in torch.split(query_rows, certified.QUERIES_AT_ONCE)]
+        parts = [
+            _certified(rows, corpus, inverse, k, block) for rows in torch.split(query_rows, certified.QUERIES_AT_ONCE)
+        ]
     else:
         precision, first_pass = "float32", None
         parts = [_float32(rows, vectors, inverse, k, block) for rows in torch.split(query_rows, FLOAT32_QUERIES)]
@@ -140,12 +142,13 @@ def search_report(
     return Hits(scores.cpu().numpy(), indices.cpu().numpy()), report
 
 
-def _certified(queries: torch.Tensor, corpus: Prepared, k: int, block: int | None) -> certified.Found:
+def _certified(
+    queries: torch.Tensor, corpus: Prepared, inverse: torch.Tensor | None, k: int, block: int | None
+) -> certified.Found:
     """Certified search, and float32 search for the queries that it gives up."""
     found = certified.search(corpus, queries, k, block)
     given_up = found.given_up.nonzero().squeeze(1)
     for some in torch.split(given_up, FLOAT32_QUERIES) if len(given_up) else ():
-        inverse = corpus.inverse if len(corpus.inverse) else None
         plain = _float32(queries[some], corpus.vectors, inverse, k, block)
         found.scores[some], found.indices[some], found.survivors[some] = plain[:3]
     return found
