@@ -1,21 +1,31 @@
-"""Fair measurement of one call: the median of several runs with its spread, and peak memory.
+"""Fair measurement: the median of several runs with its spread, peak memory, recall against speed.
 
 A shared machine is noisy and the first call pays for what later ones find ready, so a single
-reading says little. Taught in notebook 02.
+reading says little. Taught in notebooks 02 (one call) and 04 (indexes).
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import statistics
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import psutil
+from tqdm.auto import tqdm
 
-from semsearch_nb.vectors import as_count
+from semsearch_nb import exact, threads
+from semsearch_nb.evaluation import Values
+from semsearch_nb.vectors import FloatArray, as_count, unit_rows
+
+if TYPE_CHECKING:  # so that it can be imported without the libraries of the extra "ann"
+    from semsearch_nb.indexes import Index
 
 
 class Timing(NamedTuple):
@@ -81,3 +91,186 @@ def peak_memory(function: Callable[[], Any], *, interval: float = 0.001) -> int:
     peak = max(peak, process.memory_info().rss)
     del result
     return peak - before
+
+
+class Truth(NamedTuple):
+    """What an index should find: `kth`, shape `(n_queries,)`, is the cosine of the k-th true neighbour."""
+
+    vectors: FloatArray
+    queries: FloatArray
+    kth: FloatArray
+    k: int
+
+    def recall(self, indices: Any) -> Values:
+        """The share of each query's k hits that are as near as the k-th true neighbour.
+
+        A hit counts by its float32 cosine, computed here, so of two equal vectors either is right and
+        an index's own estimates play no part (the threshold of ann-benchmarks, Aumüller et al. 2018,
+        with a tolerance of 1e-5 for rounding). `indices` are row numbers, shape `(n_queries, ≤ k)`.
+        """
+        scores = np.stack([self.vectors[row] @ query for row, query in zip(indices, self.queries, strict=True)])
+        found: Values = (scores >= self.kth[:, None] - 1e-5).sum(axis=1) / self.k
+        return found
+
+
+def ground_truth(vectors: Any, queries: Any, k: int = 10) -> Truth:
+    """The true neighbours of `queries` among `vectors` by cosine, from exact search."""
+    rows, questions = unit_rows(vectors, "vectors"), unit_rows(queries, "queries")
+    kth = exact.search(questions, rows, as_count(k, "k")).scores[:, -1]
+    return Truth(rows, questions, kth, min(k, len(rows)))
+
+
+class Point(NamedTuple):
+    """One index with one effort: what it finds, how fast, and what it takes. A row of a tidy table.
+
+    `ms` is the mean milliseconds a query in the median run, `ms_best` and `ms_worst` those of the
+    fastest and the slowest run, `ms_p50` and `ms_p99` are over all single queries (not in batches).
+    """
+
+    name: str
+    effort_name: str | None
+    effort: int | None
+    recall: float
+    ms: float
+    ms_best: float
+    ms_worst: float
+    ms_p50: float
+    ms_p99: float
+    build_s: float
+    memory_mb: float
+    disk_mb: float
+
+    @property
+    def queries_per_s(self) -> float:
+        """Queries a second in the median run."""
+        return 1e3 / self.ms
+
+
+def sweep(
+    indexes: Mapping[str, Index],
+    efforts: Mapping[str, Sequence[int]],
+    truth: Truth,
+    *,
+    repeat: int = 5,
+    batch: bool = False,
+    progress: bool = True,
+) -> list[Point]:
+    """Measure built indexes at several efforts, by the protocol of ann-benchmarks.
+
+    One query at a time on one thread; with `batch`, all queries in one call on all threads. Every
+    setting is run once to find its recall and to warm up, then `repeat` times in turn with the others.
+
+    Args:
+        indexes: built from `truth.vectors` with row numbers as ids, by the name for the table.
+        efforts: for each name the efforts to try; not needed where an index has none.
+
+    Raises:
+        ValueError: an index without efforts to try, or of another number of vectors.
+    """
+    settings: list[tuple[str, int | None]] = []
+    for name, index in indexes.items():
+        if len(index) != len(truth.vectors):
+            raise ValueError(f"the index {name!r} holds {len(index)} vectors and truth has {len(truth.vectors)}")
+        if index.effort_name and not efforts.get(name):
+            raise ValueError(f"efforts has nothing for {name!r}; name some values of its {index.effort_name}")
+        settings += [(name, effort) for effort in efforts[name]] if index.effort_name else [(name, None)]
+    recalls: dict[tuple[str, int | None], float] = {}
+    seconds: dict[tuple[str, int | None], list[Values]] = {setting: [] for setting in settings}
+    queries = [truth.queries] if batch else list(truth.queries[:, None])
+    n_threads = threads.count() if batch else 1
+    with threads.limit(n_threads), tqdm(total=(repeat + 1) * len(settings), disable=not progress) as bar:
+        for turn in range(as_count(repeat, "repeat") + 1):
+            for name, effort in settings:
+                index = indexes[name]
+                bar.set_postfix_str(f"{name} {effort or ''}", refresh=False)
+                if effort is not None:
+                    index.set_effort(effort)
+                found, times = [], np.empty(len(queries))
+                for number, query in enumerate(queries):
+                    start = time.perf_counter()
+                    hits = index.search(query, truth.k)
+                    times[number] = time.perf_counter() - start
+                    found.append(hits.indices)
+                if turn == 0:
+                    recalls[name, effort] = float(truth.recall(np.concatenate(found)).mean())
+                else:
+                    seconds[name, effort].append(times / len(query))
+                bar.update()
+    memory = {name: index.memory_bytes() / 1e6 for name, index in indexes.items()}
+    disk = {name: disk_bytes(index) / 1e6 for name, index in indexes.items()}
+    points = []
+    for name, effort in settings:
+        runs = [1e3 * float(times.mean()) for times in seconds[name, effort]]
+        p50, p99 = 1e3 * np.percentile(np.concatenate(seconds[name, effort]), [50, 99])
+        points.append(
+            Point(
+                name=name,
+                effort_name=indexes[name].effort_name,
+                effort=effort,
+                recall=recalls[name, effort],
+                ms=statistics.median(runs),
+                ms_best=min(runs),
+                ms_worst=max(runs),
+                ms_p50=float(p50),
+                ms_p99=float(p99),
+                build_s=indexes[name].build_seconds,
+                memory_mb=memory[name],
+                disk_mb=disk[name],
+            )
+        )
+    return points
+
+
+def disk_bytes(index: Index) -> int:
+    """Bytes of the files that `index.save` writes; they are written to a temporary folder."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        saved = index.save(Path(folder) / "index")
+        return sum(path.stat().st_size for path in saved.rglob("*") if path.is_file())
+
+
+def frontier(points: Sequence[Point]) -> list[Point]:
+    """The points that no other beats in both recall and speed (Pareto), by rising recall."""
+    best: list[Point] = []
+    for point in sorted(points, key=lambda point: (-point.recall, point.ms)):
+        if not best or point.ms < best[-1].ms:
+            best.append(point)
+    return best[::-1]
+
+
+class Recommendation(NamedTuple):
+    """The setting to take, or None, and why."""
+
+    point: Point | None
+    why: str
+
+
+def recommend(
+    points: Sequence[Point], *, min_recall: float = 0.0, max_ms: float = math.inf, max_mb: float = math.inf
+) -> Recommendation:
+    """The fastest setting within a budget, or a statement that none of those measured meets it.
+
+    Raises:
+        ValueError: nothing was measured, or `min_recall` lies outside 0 to 1.
+    """
+    if not points:
+        raise ValueError("points is empty; measure some indexes with sweep first")
+    if not 0 <= min_recall <= 1:
+        raise ValueError(f"min_recall must lie between 0 and 1, not {min_recall!r}")
+    small = [point for point in points if point.memory_mb <= max_mb]
+    good = [point for point in small if point.recall >= min_recall]
+    fast = [point for point in good if point.ms <= max_ms]
+    if fast:
+        best = min(fast, key=lambda point: point.ms)
+        return Recommendation(best, f"the fastest of {len(fast)} within the budget: {_said(best)}")
+    if not small:
+        nearest, missed = min(points, key=lambda point: point.memory_mb), f"fits into {max_mb:g} MB"
+    elif not good:
+        nearest, missed = max(small, key=lambda point: point.recall), f"that fits has recall {min_recall:g}"
+    else:
+        nearest, missed = min(good, key=lambda point: point.ms), f"with that recall takes {max_ms:g} ms or less"
+    return Recommendation(None, f"none {missed}; the nearest is {_said(nearest)}")
+
+
+def _said(point: Point) -> str:
+    setting = f" at {point.effort_name} {point.effort}" if point.effort_name else ""
+    return f"{point.name}{setting}, recall {point.recall:.3f}, {point.ms:.2f} ms, {point.memory_mb:.0f} MB"

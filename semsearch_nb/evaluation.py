@@ -19,14 +19,20 @@ Qrels = Mapping[str, Mapping[str, int]]
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
-def as_run(hits: Hits, query_ids: Sequence[str], document_ids: Sequence[str]) -> dict[str, list[str]]:
+def as_run(hits: Hits, query_ids: Sequence[str], document_ids: Sequence[str] | None = None) -> dict[str, list[str]]:
     """The ids behind `hits`: row i belongs to `query_ids[i]`, index j to `document_ids[j]`.
+
+    Without `document_ids` the hits must hold ids themselves, as those of an index with strings do.
 
     Raises:
         ValueError: the numbers of queries differ, or an index lies outside the documents.
     """
     if len(hits.indices) != len(query_ids):
         raise ValueError(f"hits has {len(hits.indices)} rows and query_ids has {len(query_ids)}; they must match")
+    if document_ids is None:
+        if hits.indices.dtype != object:
+            raise ValueError("document_ids is missing, and hits has row numbers; pass the ids of the rows searched")
+        return dict(zip(query_ids, hits.indices.tolist(), strict=True))
     if hits.indices.size and not 0 <= hits.indices.min() <= hits.indices.max() < len(document_ids):
         raise ValueError(
             f"hits has indices from {hits.indices.min()} to {hits.indices.max()} and document_ids has "

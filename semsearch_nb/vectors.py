@@ -15,11 +15,12 @@ class Hits(NamedTuple):
     """The best k rows of the corpus for each query, best first.
 
     `scores` is float32 and `indices` is int64, both of shape `(n_queries, k)`. `indices` are row
-    numbers of the corpus that was searched.
+    numbers of the corpus that was searched; those of an index are the ids that it was built with,
+    int64 or, where the ids are strings, objects.
     """
 
     scores: FloatArray
-    indices: IntArray
+    indices: Any
 
 
 def as_vectors(array: Any, name: str) -> FloatArray:
@@ -48,6 +49,8 @@ def unit_rows(array: Any, name: str) -> FloatArray:
         ValueError: also where a row is zero: it has no direction and so no cosine.
     """
     matrix = as_matrix(array, name)
+    if len(matrix) == 1 and abs(float(matrix[0] @ matrix[0]) - 1) <= 2e-6:
+        return matrix
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", matrix, matrix)
     if np.abs(squares - 1).max() <= 2e-6:  # never so with a NaN in it
@@ -68,6 +71,8 @@ def unit_rows(array: Any, name: str) -> FloatArray:
 def as_matrix(array: Any, name: str) -> FloatArray:
     """`array` as by `as_vectors`, except that its values are not looked at: no pass over the data."""
     matrix = np.asarray(array)
+    if matrix.dtype == np.float32 and matrix.ndim == 2 and matrix.size and matrix.flags.c_contiguous:
+        return matrix  # what most searches pass: said at once, since a query may take but 50 µs
     if matrix.dtype.kind not in "fiu":
         raise TypeError(
             f"{name} must be an array of numbers, not of {matrix.dtype}; "

@@ -1,0 +1,97 @@
+"""Recall against speed: every index on the 117,791 WordNet definitions, words as queries.
+
+    python benchmarks/ann_frontier.py
+
+One query at a time on one thread, k = 10, indexes built on all cores; median of five runs in turn,
+with the fastest and the slowest. Writes benchmarks/results/ann_frontier.{json,md}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+from exact_search import wordnet
+
+from semsearch_nb import benchmark, indexes
+
+RESULTS = Path(__file__).parent / "results"
+COLUMNS = (
+    *("index", "effort", "recall@10", "queries/s, median run", "slowest to fastest run"),
+    *("p50 ms", "p99 ms", "build s", "MB", "MB on disk"),
+)
+GRAPH = [10, 20, 40, 80, 160, 320]
+
+
+def candidates() -> dict[str, tuple[indexes.Index, list[int]]]:
+    """Indexes with the efforts to try."""
+    cells = [1, 4, 16, 64, 256]
+    return {
+        "exact": (indexes.Exact(), []),
+        "FAISS Flat": (indexes.FaissFlat(), []),
+        "Annoy, 50 trees": (indexes.Annoy(50), [1_000, 3_000, 10_000, 30_000, 100_000]),
+        "FAISS IVF": (indexes.FaissIVF(1_024), cells),
+        "FAISS IVF-PQ 96": (indexes.FaissIVF(1_024, 96), cells),
+        "FAISS IVF-PQ 96, re-scored": (indexes.Rescored(indexes.FaissIVF(1_024, 96), candidates=100), cells),
+        "FAISS HNSW": (indexes.FaissHNSW(), GRAPH),
+        "FAISS HNSW int8": (indexes.FaissHNSW("int8"), GRAPH),
+        "FAISS HNSW int8, re-scored": (indexes.Rescored(indexes.FaissHNSW("int8"), candidates=20), GRAPH),
+        "FAISS HNSW int4, re-scored": (indexes.Rescored(indexes.FaissHNSW("int4"), candidates=40), GRAPH),
+        "FAISS binary, re-scored": (indexes.Rescored(indexes.FaissBinary()), [20, 50, 100, 300, 1_000]),
+        "hnswlib": (indexes.Hnswlib(), GRAPH),
+    }
+
+
+def write(name: str, points: Sequence[benchmark.Point], about: str) -> None:
+    """Print the points as a table, and write it into `benchmarks/results` with the figures as JSON."""
+    libraries = ", ".join(f"{library} {version(library)}" for library in ("faiss-cpu", "hnswlib", "annoy"))
+    machine = f"{platform.machine()}, {psutil.cpu_count(logical=False)} cores, Python {platform.python_version()}"
+    lines = [
+        f"{about} One query at a time on one thread; built on all cores. {machine}, {libraries}.",
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|---" * len(COLUMNS) + "|",
+    ]
+    for point in points:
+        effort = f"{point.effort_name} {point.effort}" if point.effort_name else ""
+        lines.append(
+            f"| {point.name} | {effort} | {point.recall:.3f} | {point.queries_per_s:,.0f} | "
+            f"{1e3 / point.ms_worst:,.0f} to {1e3 / point.ms_best:,.0f} | {point.ms_p50:.3f} | {point.ms_p99:.3f} | "
+            f"{point.build_s:.0f} | {point.memory_mb:.0f} | {point.disk_mb:.0f} |"
+        )
+    text = "\n".join(lines) + "\n"
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
+    rows = [point._asdict() for point in points]
+    (RESULTS / f"{name}.json").write_text(
+        json.dumps({"about": lines[0], "points": rows}, indent=1) + "\n", encoding="utf-8"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=5)
+    options = parser.parse_args()
+    vectors, queries = wordnet("symmetric")
+    truth = benchmark.ground_truth(vectors, queries)
+    tried = candidates()
+    for name, (index, _efforts) in tried.items():
+        index.build(vectors)
+        print(f"{name}: built in {index.build_seconds:.1f} s", flush=True)
+    points = benchmark.sweep(
+        {name: index for name, (index, _efforts) in tried.items()},
+        {name: efforts for name, (_index, efforts) in tried.items()},
+        truth,
+        repeat=options.repeat,
+    )
+    write("ann_frontier", points, f"{len(vectors):,} WordNet definitions, 1,000 lemma queries, k = 10.")
+
+
+if __name__ == "__main__":
+    main()

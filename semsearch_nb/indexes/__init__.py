@@ -1,0 +1,39 @@
+"""Approximate nearest neighbours: one protocol over Annoy, FAISS and hnswlib. Taught in notebook 04.
+
+    index = indexes.Hnswlib().build(vectors, ids)
+    hits = index.search(queries, k=10)      # cosines, and your ids
+
+Every index takes float32 vectors, keeps unit vectors, and answers with cosines; see `Index`. It needs
+the extra `ann`: `pip install "semsearch-nb[ann]"`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from semsearch_nb.indexes.annoy_index import Annoy
+from semsearch_nb.indexes.base import Index
+from semsearch_nb.indexes.exact_index import Exact
+from semsearch_nb.indexes.faiss_indexes import FaissBinary, FaissFlat, FaissHNSW, FaissIVF
+from semsearch_nb.indexes.hnswlib_index import Hnswlib
+from semsearch_nb.indexes.rescored import Rescored
+from semsearch_nb.indexes.storage import IndexFileError
+
+__all__ = [
+    "Annoy",
+    "Exact",
+    "FaissBinary",
+    "FaissFlat",
+    "FaissHNSW",
+    "FaissIVF",
+    "Hnswlib",
+    "Index",
+    "IndexFileError",
+    "Rescored",
+    "load",
+]
+
+
+def load(folder: str | Path, **options: Any) -> Index:
+    """The index that was saved in `folder`, of whatever class; options and errors as in `Index.load`."""
+    index: Index = Index.load(folder, **options)
+    return index

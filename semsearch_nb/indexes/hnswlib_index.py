@@ -1,0 +1,89 @@
+"""hnswlib: the graph of Malkov and Yashunin (2016), by its authors. Fast, and large in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import hnswlib
+import numpy as np
+
+from semsearch_nb import threads
+from semsearch_nb.indexes.base import Index
+from semsearch_nb.vectors import FloatArray, IntArray, as_count
+
+
+@dataclass(eq=False)
+class Hnswlib(Index):
+    """A graph of near neighbours, searched greedily from a coarse layer to a fine one.
+
+    `m` links a vector keeps (twice as many in the lowest layer), chosen among `ef_construction`
+    candidates; `effort` is `ef`, the candidates kept while searching. Removed vectors are only
+    marked: they still take memory until the index is rebuilt. Built with one thread, the same seed
+    gives the same graph.
+    """
+
+    m: int = 16
+    ef_construction: int = 200
+    effort: int = 50
+    seed: int = 0
+
+    library = "hnswlib"
+    effort_name = "ef"
+
+    def __post_init__(self) -> None:
+        if as_count(self.m, "m") < 2:
+            raise ValueError("m must be at least 2: with one link a vector the graph falls apart")
+        as_count(self.ef_construction, "ef_construction")
+        super().__post_init__()
+
+    def _build(self, rows: FloatArray) -> None:
+        # "ip" on unit vectors is the cosine; the space "cosine" would normalise every query again.
+        index = hnswlib.Index("ip", rows.shape[1])
+        index.init_index(len(rows), M=self.m, ef_construction=self.ef_construction, random_seed=self.seed)
+        index.add_items(rows, num_threads=threads.count())
+        self._index = index
+
+    def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
+        try:
+            slots, distances = self._index.knn_query(queries, k, num_threads=threads.count())
+        except RuntimeError as error:
+            if "contiguous 2D array" not in str(error):
+                raise
+            # Fewer than k could be reached from some query: say from which.
+            if len(queries) == 1:
+                return np.full((1, k), -np.inf, dtype=np.float32), np.full((1, k), -1, dtype=np.int64)
+            parts = [self._search(queries[i : i + 1], k) for i in range(len(queries))]
+            return np.concatenate([scores for scores, _ in parts]), np.concatenate([slots for _, slots in parts])
+        return 1 - distances, slots.view(np.int64)
+
+    def _stored(self, slots: IntArray) -> FloatArray:
+        return np.array(self._index.get_items(slots), dtype=np.float32)
+
+    def _add(self, rows: FloatArray) -> None:
+        n = self._index.get_current_count()
+        self._index.resize_index(n + len(rows))
+        self._index.add_items(rows, np.arange(n, n + len(rows)), num_threads=threads.count())
+
+    def _remove(self, slots: IntArray) -> bool:
+        for slot in slots.tolist():
+            self._index.mark_deleted(slot)
+        return False
+
+    def _apply_effort(self) -> None:
+        if self.dimension:  # a loaded index starts with ef 10 again
+            self._index.set_ef(self.effort)
+
+    def _write(self, folder: Path) -> None:
+        self._index.save_index(str(folder / "index.hnsw"))
+
+    def _read(self, folder: Path, mmap: bool) -> None:
+        self._index = hnswlib.Index("ip", self.dimension)
+        self._index.load_index(str(folder / "index.hnsw"))
+
+    def _shape(self) -> tuple[int, int]:
+        return self._index.get_current_count(), self._index.dim
+
+    def _bytes(self) -> int:
+        size: int = self._index.index_file_size()
+        return size

@@ -1,0 +1,108 @@
+"""Re-scoring: a small index proposes candidates, float32 vectors decide.
+
+Codes of a few bits keep the true neighbours near the top but not in order. The vectors themselves may
+stay in a file: only the candidates' rows are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from semsearch_nb.indexes import storage
+from semsearch_nb.indexes.base import Index
+from semsearch_nb.indexes.ids import IdMap
+from semsearch_nb.vectors import FloatArray, IntArray, as_count
+
+
+@dataclass(eq=False)
+class Rescored(Index):
+    """The k best, by float32 cosine, of `candidates` that the index `inner` proposes.
+
+    `effort` is that of `inner`; where `inner` has none, it is the number of candidates.
+    `Rescored(FaissBinary())`, `Rescored(FaissIVF(code_bytes=48))`, `Rescored(FaissHNSW("int8"))`.
+    The float32 vectors are kept in memory, or in a file: save the index and load it with `mmap=True`.
+    """
+
+    inner: Index
+    candidates: int = 50
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.inner, Index) or isinstance(self.inner, Rescored):
+            raise TypeError(f"inner must be an index that is not re-scored itself, not {self.inner!r:.80}")
+        as_count(self.candidates, "candidates")
+        self.library = self.inner.library
+        self.effort_name = self.inner.effort_name or "candidates"
+        self.effort = self.inner.effort if self.inner.effort_name else self.candidates
+        super().__post_init__()
+
+    def _build(self, rows: FloatArray) -> None:
+        self.inner.build(rows)
+        self._vectors = rows
+
+    def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
+        proposed = self.inner.search(queries, max(k, self.candidates)).indices
+        if len(queries) == 1:
+            scores = (self._vectors[proposed[0]] @ queries[0])[None]
+        else:
+            scores = np.stack([self._vectors[row] @ query for row, query in zip(proposed, queries, strict=True)])
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(scores, best, axis=1), np.take_along_axis(proposed, best, axis=1)
+
+    def _stored(self, slots: IntArray) -> FloatArray:
+        return self._vectors[slots]
+
+    def _add(self, rows: FloatArray) -> None:
+        n = len(self._vectors)
+        self.inner.add(rows, np.arange(n, n + len(rows)))
+        self._vectors = np.concatenate([self._vectors, rows])
+
+    def _remove(self, slots: IntArray) -> bool:
+        self.inner.remove(slots)
+        return False
+
+    def _apply_effort(self) -> None:
+        if self.inner.effort_name:
+            self.inner.set_effort(self.effort)
+        else:
+            self.candidates = self.effort
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        inner = {"kind": type(self.inner).__name__, "parameters": self.inner.parameters}
+        return {"inner": inner, "candidates": self.candidates}
+
+    @classmethod
+    def _made_with(cls, parameters: dict[str, Any]) -> Rescored:
+        inner = parameters["inner"]
+        return cls(storage.KINDS[inner["kind"]]._made_with(inner["parameters"]), parameters["candidates"])
+
+    def _write(self, folder: Path) -> None:
+        np.save(folder / "vectors.npy", self._vectors)
+        (folder / "inner").mkdir()
+        self.inner._write(folder / "inner")
+        self.inner._ids.write(folder / "inner")
+
+    def _read(self, folder: Path, mmap: bool) -> None:
+        self._vectors = np.load(folder / "vectors.npy", mmap_mode="r" if mmap else None)
+        self.inner.dimension = self.dimension
+        self.inner._ids = IdMap.read(folder / "inner")
+        self.inner._read(folder / "inner", mmap=False)  # it is small, and so it can still change
+
+    def _shape(self) -> tuple[int, int]:
+        return len(self._vectors), self.inner._shape()[1]
+
+    def _bytes(self) -> int:
+        return self.inner.memory_bytes() + (0 if _is_mapped(self._vectors) else self._vectors.nbytes)
+
+
+def _is_mapped(array: Any) -> bool:
+    """Whether the values lie in a file, for the operating system to read and to drop."""
+    while array is not None:
+        if isinstance(array, np.memmap):
+            return True
+        array = getattr(array, "base", None)
+    return False

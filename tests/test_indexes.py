@@ -1,0 +1,436 @@
+"""One suite over every index: what the protocol promises, whatever the library."""
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semsearch_nb import evaluation, exact, indexes, threads
+
+MAKE = {
+    "exact": indexes.Exact,
+    "flat": indexes.FaissFlat,
+    "annoy": lambda: indexes.Annoy(20),
+    "ivf": indexes.FaissIVF,
+    "ivf-pq": lambda: indexes.FaissIVF(code_bytes=8),
+    "hnsw": indexes.FaissHNSW,
+    "hnsw-int8": lambda: indexes.FaissHNSW("int8"),
+    "hnsw-int4": lambda: indexes.FaissHNSW("int4"),
+    "binary": indexes.FaissBinary,
+    "hnswlib": indexes.Hnswlib,
+    "re-scored binary": lambda: indexes.Rescored(indexes.FaissBinary(), 200),
+    "re-scored ivf-pq": lambda: indexes.Rescored(indexes.FaissIVF(code_bytes=8), 100),
+    "re-scored int8": lambda: indexes.Rescored(indexes.FaissHNSW("int8")),
+}
+# Whose scores are float32 cosines; the others estimate them from codes.
+TRUE_SCORES = {"exact", "flat", "annoy", "ivf", "hnsw", "hnswlib", *(name for name in MAKE if name[:3] == "re-")}
+CANNOT_ADD = {"annoy"}
+CANNOT_REMOVE = {"annoy", "hnsw", "hnsw-int8", "hnsw-int4", "re-scored int8"}
+DIMENSION = 32
+
+
+def clustered(n, seed=0, dimension=DIMENSION):
+    """Vectors around forty centres, of different lengths, as no index here should mind."""
+    generator = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(40, dimension))
+    rows = centres[generator.integers(0, 40, n)] + 0.7 * generator.normal(size=(n, dimension))
+    return (rows * generator.uniform(0.1, 10, (n, 1))).astype(np.float32)
+
+
+VECTORS, QUERIES = clustered(1_000), clustered(40, seed=1)
+TRUTH = exact.search(QUERIES, VECTORS, 10)
+
+
+@pytest.fixture(params=MAKE)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def index(name):
+    return with_strings.__wrapped__(name)
+
+
+@functools.cache
+def with_strings(name):
+    return MAKE[name]().build(VECTORS, [f"d{i}" for i in range(len(VECTORS))], model="a model")
+
+
+def cosines(queries, rows):
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, rows)]
+    return unit[0] @ unit[1].T
+
+
+def test_finds_neighbours_and_answers_with_cosines_and_ids(name, index):
+    hits = index.search(QUERIES, 10)
+    assert hits.scores.shape == hits.indices.shape == (len(QUERIES), 10)
+    assert hits.scores.dtype == np.float32
+    assert (np.diff(hits.scores, axis=1) <= 1e-6).all()
+    rows = np.array([[int(value[1:]) for value in row] for row in hits.indices])
+    assert all(len(set(row)) == 10 for row in rows.tolist())
+    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(rows.tolist(), TRUTH.indices.tolist(), strict=True)])
+    least = {"ivf-pq": 0.25, "binary": 0.2, "hnsw-int4": 0.6}.get(name, 0.85)
+    assert recall >= least
+    true = np.take_along_axis(cosines(QUERIES, VECTORS), rows, axis=1)
+    error = np.abs(hits.scores - true)
+    assert error.max() < 2e-5 if name in TRUE_SCORES else error.mean() < 0.25
+
+
+def test_ids_are_row_numbers_unless_given(name):
+    index = MAKE[name]().build(VECTORS)
+    hits = index.search(VECTORS[:50], 3)
+    assert hits.indices.dtype == np.int64
+    if name in TRUE_SCORES:
+        assert (hits.indices[:, 0] == np.arange(50)).mean() > 0.95
+    own = MAKE[name]().build(VECTORS, np.arange(1_000)[::-1] * 7 - 3)
+    with threads.limit(1):
+        assert set(own.search(VECTORS[:5], 3).indices.ravel()) <= set((np.arange(1_000) * 7 - 3).tolist())
+
+
+def test_hits_with_strings_become_a_run(index):
+    run = evaluation.as_run(index.search(QUERIES[:2], 3), ["a", "b"])
+    assert list(run) == ["a", "b"] and all(value.startswith("d") for value in run["a"])
+
+
+def test_k_beyond_the_vectors_is_clamped_and_rows_are_full(name):
+    index = MAKE[name]().build(VECTORS[:300])
+    if index.effort_name:
+        index.set_effort(1)
+    for k in (1, 300, 5_000):
+        hits = index.search(QUERIES[:3], k)
+        assert hits.indices.shape == (3, min(k, 300))
+        assert hits.indices.min() >= 0 and np.isfinite(hits.scores).all()
+        assert all(len(set(row)) == min(k, 300) for row in hits.indices.tolist())
+
+
+def test_duplicates_do_not_leave_rows_short(name):
+    rows = np.repeat(clustered(4), 100, axis=0)
+    hits = MAKE[name]().build(rows).search(rows[::100], 150)
+    assert hits.indices.shape == (4, 150) and hits.indices.min() >= 0
+
+
+def test_more_effort_finds_more(name, index):
+    if index.effort_name is None:
+        with pytest.raises(NotImplementedError, match="looks at every vector"):
+            index.set_effort(5)
+        return
+    recalls = []
+    for effort in (1, 1_000):
+        index.set_effort(effort)
+        assert index.effort == effort
+        found = index.search(QUERIES, 10).indices
+        recalls.append(np.mean([len({f"d{i}" for i in a} & set(b)) for a, b in zip(TRUTH.indices, found, strict=True)]))
+    assert recalls[0] <= recalls[1]
+
+
+def test_save_and_load_keep_everything(name, index, tmp_path):
+    if index.effort_name:
+        index.set_effort(77)
+    before = index.search(QUERIES, 10)
+    assert index.save(tmp_path / "index") == tmp_path / "index"
+    for options in ({}, {"mmap": True}, {"model": "a model"}, {"verify": False}):
+        again = indexes.load(tmp_path / "index", **options)
+        assert type(again) is type(index) and again.parameters == index.parameters and again.model == "a model"
+        assert len(again) == len(index) and (again.ids == index.ids).all()
+        after = again.search(QUERIES, 10)
+        assert (after.indices == before.indices).all()
+        np.testing.assert_allclose(after.scores, before.scores, atol=1e-6)
+    again.save(tmp_path / "index")  # over the files it may be mapped from
+    again.save(tmp_path / "another")
+    assert (indexes.load(tmp_path / "another").search(QUERIES, 10).indices == before.indices).all()
+    about = json.loads((tmp_path / "index" / "manifest.json").read_text(encoding="utf-8"))
+    assert about["count"] == 1_000 and about["dimension"] == DIMENSION and about["metric"] == "cosine"
+
+
+def test_add_and_remove(name, index):
+    new = clustered(3, seed=5)
+    if name in CANNOT_ADD:
+        with pytest.raises(NotImplementedError, match="rebuild=True"):
+            index.add(new, ["x", "y", "z"])
+    index.add(new, ["x", "y", "z"], rebuild=name in CANNOT_ADD)
+    assert len(index) == 1_003
+    if name in TRUE_SCORES:
+        assert index.search(new, 1).indices.ravel().tolist() == ["x", "y", "z"]
+    gone = ["y", "d0", "d999"]
+    if name in CANNOT_REMOVE:
+        with pytest.raises(NotImplementedError, match="rebuild=True"):
+            index.remove(gone)
+        assert len(index) == 1_003
+    index.remove(gone, rebuild=name in CANNOT_REMOVE)
+    assert len(index) == 1_000 and set(index.ids) == {"x", "z", *(f"d{i}" for i in range(1, 999))}
+    hits = index.search(np.concatenate([new, VECTORS[:1], VECTORS[-1:]]), 1_000)
+    assert hits.indices.shape == (5, 1_000)
+    assert all(set(row) == set(index.ids) for row in hits.indices.tolist())
+    index.add(new[1:2], ["y"], rebuild=name in CANNOT_ADD)  # an id may come back
+    if name in TRUE_SCORES:
+        assert index.search(new[1:2], 1).indices.tolist() == [["y"]]
+
+
+def test_changes_survive_saving(name, index, tmp_path):
+    index.remove([f"d{i}" for i in range(0, 1_000, 3)], rebuild=name in CANNOT_REMOVE)
+    index.add(clustered(5, seed=6), list("abcde"), rebuild=name in CANNOT_ADD)
+    before = index.search(QUERIES, 10)
+    index.save(tmp_path / "index")
+    again = indexes.load(tmp_path / "index")
+    assert (again.search(QUERIES, 10).indices == before.indices).all() and len(again) == len(index)
+    again.add(clustered(2, seed=7), ["v", "w"], rebuild=name in CANNOT_ADD)
+    again.remove(["a", "v"], rebuild=name in CANNOT_REMOVE)
+    assert {"w", "b"} <= set(again.ids) and not {"a", "v"} & set(again.ids)
+
+
+def test_everything_removed_and_begun_again(name):
+    index = MAKE[name]().build(VECTORS[:300])
+    index.remove(index.ids, rebuild=name in CANNOT_REMOVE)
+    assert len(index) == 0 and index.search(QUERIES[:2], 5).indices.shape == (2, 0)
+    index.add(VECTORS[300:600], [f"n{i}" for i in range(300)])
+    hits = index.search(QUERIES, 300)
+    assert len(index) == 300 and all(set(row) == set(index.ids) for row in hits.indices.tolist())
+
+
+def test_a_rebuilt_index_lets_go_of_what_was_removed():
+    index = indexes.Hnswlib().build(VECTORS)
+    full = index.memory_bytes()
+    index.remove(np.arange(500))
+    assert index.memory_bytes() == full, "hnswlib only marks"
+    index.remove(np.arange(500, 750), rebuild=True)
+    assert index.memory_bytes() < 0.3 * full and len(index) == 250
+
+
+def test_threads_search_side_by_side(name, index):
+    expected = index.search(QUERIES, 10).indices
+    found = [None] * 8
+
+    def search(i):
+        found[i] = np.concatenate([index.search(QUERIES[j : j + 1], 10).indices for j in range(len(QUERIES))])
+
+    workers = [threading.Thread(target=search, args=(i,)) for i in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for result in found:
+        assert (result == expected).mean() > 0.99  # of equal estimates either may come first
+
+
+def test_one_thread_builds_the_same_again(name):
+    with threads.limit(1):
+        one, other = (MAKE[name]().build(VECTORS).search(QUERIES, 10).indices for _ in range(2))
+    assert (one == other).all()
+
+
+def test_memory_is_what_the_codes_take():
+    rows = clustered(2_000, dimension=64)
+    floats = rows.nbytes
+    size = {
+        name: MAKE[name]().build(rows).memory_bytes() for name in ("flat", "hnsw", "hnsw-int8", "binary", "hnswlib")
+    }
+    assert floats <= size["flat"] <= 1.1 * floats
+    assert 1.4 * floats < size["hnsw"] < 2 * floats and 1.4 * floats < size["hnswlib"] < 2 * floats
+    assert size["hnsw-int8"] < size["hnsw"] - 0.7 * floats
+    assert size["binary"] < floats / 32 + 9 * 2_000 + 1_000
+
+
+def test_vectors_that_are_mapped_are_not_counted(tmp_path):
+    index = indexes.Rescored(indexes.FaissHNSW("int8")).build(VECTORS)
+    index.save(tmp_path / "index")
+    mapped = indexes.load(tmp_path / "index", mmap=True)
+    assert index.memory_bytes() - mapped.memory_bytes() == VECTORS.nbytes
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kind=st.sampled_from(["flat", "ivf", "hnsw", "hnswlib", "re-scored binary"]),
+    n=st.integers(1, 120),
+    k=st.integers(1, 130),
+    dimension=st.integers(2, 24),
+    seed=st.integers(0, 1_000),
+)
+def test_with_full_effort_every_index_is_exact(kind, n, k, dimension, seed):
+    rows, queries = clustered(n, seed, dimension), clustered(3, seed + 1, dimension)
+    index = MAKE[kind]().build(rows)
+    index.set_effort(1_000) if index.effort_name else None
+    truth, hits = exact.search(queries, rows, k), index.search(queries, k)
+    np.testing.assert_allclose(hits.scores, truth.scores, atol=2e-5)
+
+
+# Files that must not be used, and saves that are cut off
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from semsearch_nb import indexes
+from semsearch_nb.indexes import storage
+
+moment, folder = sys.argv[1:]
+index = indexes.Hnswlib().build(np.random.default_rng(2).normal(size=(400, 8)).astype("f4"))
+kill = lambda *_args, **_options: os.kill(os.getpid(), signal.SIGKILL)
+if moment == "while writing":
+    storage.file_sha256 = kill
+elif moment == "before the manifest":
+    os.replace = kill
+elif moment == "while tidying up":
+    storage.shutil.rmtree = kill
+index.save(folder)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+@pytest.mark.parametrize(
+    ("moment", "n"), [("while writing", 1_000), ("before the manifest", 1_000), ("while tidying up", 400)]
+)
+def test_a_killed_save_leaves_the_old_index_or_the_new_one(moment, n, tmp_path):
+    folder = tmp_path / "index"
+    indexes.Hnswlib().build(VECTORS).save(folder)
+    ended = subprocess.run([sys.executable, "-c", KILLED, moment, str(folder)], env=dict(os.environ), check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert len(indexes.load(folder)) == n
+    indexes.Hnswlib().build(VECTORS[:50]).save(folder)  # and the next save tidies up
+    assert len(indexes.load(folder)) == 50 and len(list(folder.glob("files-*"))) == 1
+
+
+def test_a_first_save_that_was_killed_says_so(tmp_path):
+    (tmp_path / "index" / "files-0").mkdir(parents=True)
+    with pytest.raises(indexes.IndexFileError, match="first save was cut off"):
+        indexes.load(tmp_path / "index")
+    indexes.FaissFlat().build(VECTORS).save(tmp_path / "index")
+    assert len(indexes.load(tmp_path / "index")) == 1_000
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layout": 0}, "layout is 0"),
+        ({"kind": "Tree"}, "no index is called 'Tree'"),
+        ({"version": "0.0.1"}, "written by faiss-cpu 0.0.1, and .* is installed.*any_version"),
+        ({"metric": "l2"}, "the metric is 'l2'"),
+        ({"count": 9}, "the manifest says 9"),
+        ({"dimension": 9}, r"\(1000, 32\).*of 9"),
+    ],
+)
+def test_load_refuses_what_does_not_match(change, message, tmp_path):
+    manifest = indexes.FaissFlat().build(VECTORS).save(tmp_path / "index") / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    with pytest.raises(indexes.IndexFileError, match=message):
+        indexes.load(tmp_path / "index")
+
+
+def test_load_refuses_damaged_files_another_class_and_another_model(tmp_path):
+    folder = indexes.FaissFlat().build(VECTORS, model="minilm").save(tmp_path / "index")
+    with pytest.raises(indexes.IndexFileError, match=r"a FaissFlat, not a Hnswlib; load it with FaissFlat.load"):
+        indexes.Hnswlib.load(folder)
+    with pytest.raises(indexes.IndexFileError, match="of the model 'minilm', not of 'e5'"):
+        indexes.load(folder, model="e5")
+    (file,) = folder.glob("files-*/index.faiss")
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(indexes.IndexFileError, match=r"index.faiss has changed"):
+        indexes.load(folder)
+    file.unlink()
+    with pytest.raises(indexes.IndexFileError, match=r"index.faiss is missing"):
+        indexes.load(folder)
+    (folder / "manifest.json").write_text("{", encoding="utf-8")
+    with pytest.raises(indexes.IndexFileError, match="cannot be read"):
+        indexes.load(folder)
+
+
+def test_another_version_is_tried_when_asked(tmp_path):
+    manifest = indexes.FaissFlat().build(VECTORS).save(tmp_path / "index") / "manifest.json"
+    changed = json.loads(manifest.read_text(encoding="utf-8")) | {"version": "0.0.1"}
+    manifest.write_text(json.dumps(changed), encoding="utf-8")
+    assert len(indexes.load(tmp_path / "index", any_version=True)) == 1_000
+
+
+def test_save_does_not_touch_other_files(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(FileExistsError, match="holds other files"):
+        indexes.FaissFlat().build(VECTORS).save(tmp_path)
+    with pytest.raises(FileExistsError, match="is a file"):
+        indexes.FaissFlat().build(VECTORS).save(tmp_path / "thesis.txt")
+
+
+def test_a_mapped_index_of_faiss_is_read_only(tmp_path):
+    indexes.FaissIVF().build(VECTORS).save(tmp_path / "index")
+    mapped = indexes.load(tmp_path / "index", mmap=True)
+    for change in (lambda: mapped.add(VECTORS[:1]), lambda: mapped.remove([0])):
+        with pytest.raises(NotImplementedError, match="mmap=False"):
+            change()
+
+
+# Bad input, the same for every index
+
+NAN = np.full((1, DIMENSION), np.nan)
+BAD = {
+    "vectors of texts": (lambda i: i.build(["text"]), TypeError, "vectors must be an array of numbers"),
+    "one vector": (lambda i: i.build(VECTORS[0]), ValueError, r"vectors must have the shape"),
+    "no vectors": (lambda i: i.build(VECTORS[:0]), ValueError, "vectors is empty"),
+    "NaN": (lambda i: i.build(np.concatenate([VECTORS, NAN])), ValueError, "NaN or infinite.*row 1000"),
+    "infinite": (lambda i: i.build(VECTORS.astype("f8") * 1e40), ValueError, "NaN or infinite"),
+    "zero vector": (lambda i: i.build(np.zeros((300, 8))), ValueError, "rows of zeros"),
+    "too few ids": (lambda i: i.build(VECTORS, [1, 2]), ValueError, "2 entries and vectors has 1000"),
+    "equal ids": (lambda i: i.build(VECTORS, [1] * 1_000), ValueError, "1 more than once"),
+    "mixed ids": (lambda i: i.build(VECTORS[:2], [1, "b"]), TypeError, "all of one kind; one is 1"),
+    "float ids": (lambda i: i.build(VECTORS[:2], [0.5, 1.5]), TypeError, "whole numbers"),
+    "bool ids": (lambda i: i.build(VECTORS[:2], [True, False]), TypeError, "one is True"),
+    "ids beyond 64 bits": (lambda i: i.build(VECTORS[:2], [1, 2**70]), TypeError, "64 bits"),
+    "ids in a table": (lambda i: i.build(VECTORS, np.zeros((2, 2), int)), ValueError, "one-dimensional"),
+    "one string as ids": (lambda i: i.build(VECTORS[:2], "ab"), TypeError, r"pass \[id\]"),
+    "query of texts": (lambda i: i.search(["text"], 3), TypeError, "queries must be an array of numbers"),
+    "one query": (lambda i: i.search(QUERIES[0], 3), ValueError, r"pass queries\[None, :\]"),
+    "no queries": (lambda i: i.search(QUERIES[:0], 3), ValueError, "queries is empty"),
+    "query with NaN": (lambda i: i.search(NAN, 3), ValueError, "queries has NaN"),
+    "zero query": (lambda i: i.search(np.zeros((1, DIMENSION)), 3), ValueError, "queries has 1 rows of zeros"),
+    "another dimension": (lambda i: i.search(QUERIES[:, :8], 3), ValueError, "8 dimensions and the index has 32"),
+    "k of 0": (lambda i: i.search(QUERIES, 0), ValueError, "k must be at least 1"),
+    "k of 2.5": (lambda i: i.search(QUERIES, 2.5), TypeError, "k must be a whole number"),
+    "add another dimension": (lambda i: i.add(QUERIES[:, :8]), ValueError, "vectors have 8 dimensions"),
+    "add a taken id": (lambda i: i.add(QUERIES[:1], ["d3"], rebuild=True), ValueError, "'d3', which the index holds"),
+    "add another kind of id": (lambda i: i.add(QUERIES[:1], [3]), TypeError, "ids must be strings"),
+    "add without ids": (lambda i: i.add(QUERIES[:1]), ValueError, "ids is missing"),
+    "add NaN": (lambda i: i.add(NAN, ["n"]), ValueError, "vectors has NaN"),
+    "remove an unknown id": (lambda i: i.remove(["d1", "nobody"]), KeyError, "the first is 'nobody'"),
+    "remove an id twice": (lambda i: i.remove(["d1", "d1"]), ValueError, "more than once"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_bad_input_is_refused_and_changes_nothing(bad, name):
+    call, error, message = BAD[bad]
+    index = with_strings(name)  # the same one all along, since nothing changes it
+    before = index.search(QUERIES, 5)
+    with pytest.raises(error, match=message):
+        call(index)
+    after = index.search(QUERIES, 5)
+    assert len(index) == 1_000 and (after.indices == before.indices).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: indexes.Hnswlib(m=1), ValueError, "m must be at least 2"),
+        (lambda: indexes.Hnswlib(ef_construction=0), ValueError, "ef_construction must be at least 1"),
+        (lambda: indexes.Hnswlib(effort=0), ValueError, "ef must be at least 1"),
+        (lambda: indexes.FaissHNSW("int2"), ValueError, "codes must be"),
+        (lambda: indexes.FaissHNSW(m=2.5), TypeError, "m must be a whole number"),
+        (lambda: indexes.Annoy(n_trees=0), ValueError, "n_trees must be at least 1"),
+        (lambda: indexes.FaissIVF(n_cells=-4), ValueError, "n_cells must be at least 1"),
+        (lambda: indexes.FaissIVF(n_cells=2_000).build(VECTORS), ValueError, "n_cells is 2000 and there are 1000"),
+        (lambda: indexes.FaissIVF(code_bytes=5).build(VECTORS), ValueError, "must divide the dimension, 32"),
+        (lambda: indexes.FaissIVF(code_bytes=8).build(VECTORS[:100]), ValueError, "256 code words"),
+        (lambda: indexes.Rescored("Hnswlib"), TypeError, "inner must be an index"),
+        (lambda: indexes.Rescored(indexes.FaissBinary(), 0), ValueError, "candidates must be at least 1"),
+        (lambda: indexes.Hnswlib().search(QUERIES), RuntimeError, r"call build\(vectors\) first"),
+        (lambda: indexes.Hnswlib().save("x"), RuntimeError, r"call build\(vectors\) first"),
+        (lambda: indexes.Hnswlib().remove([1]), RuntimeError, r"call build\(vectors\) first"),
+        (lambda: indexes.Hnswlib().set_effort("high"), TypeError, "ef must be a whole number"),
+    ],
+)
+def test_bad_settings_are_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
