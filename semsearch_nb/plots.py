@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from semsearch_nb.benchmark import Timing
+from semsearch_nb.benchmark import Point, Timing, frontier
 from semsearch_nb.evaluation import Interval
 from semsearch_nb.vectors import unit_rows
 
@@ -221,6 +221,130 @@ def plot_gain_and_loss(points: Mapping[str, tuple[float, float]], *, xlabel: str
     axes.grid(True, lw=0.4, alpha=0.6)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
+
+
+def plot_tradeoff(points: Sequence[Point], *, reference: Point | None = None) -> Figure:
+    """Recall against queries a second: each index's own frontier solid, its other settings faint.
+
+    `reference`, exact search, is a dashed line.
+    """
+    figure, axes = _figure(8.6, 4.8)
+    for number, name in enumerate(dict.fromkeys(point.name for point in points)):
+        own = [point for point in points if point.name == name]
+        best = frontier(own)
+        faint = [point for point in own if point not in best]
+        line = [(point.recall, point.queries_per_s) for point in best]
+        axes.plot(*zip(*line, strict=True), ms=7, lw=1.6, label=name, **_style(number))
+        for point in faint:
+            axes.plot(point.recall, point.queries_per_s, ls="", ms=7, alpha=0.25, **_style(number))
+    if reference is not None:
+        axes.axhline(reference.queries_per_s, color="black", lw=1, ls="--", label=reference.name)
+    axes.set_yscale("log")
+    axes.set_xlabel("recall@10")
+    axes.set_ylabel("queries a second, one at a time")
+    axes.grid(True, lw=0.4, alpha=0.6)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    return figure
+
+
+Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
+
+def plot_curves(panels: Mapping[str, Curves], *, xlabels: Sequence[str], ylabel: str, log_x: bool = False) -> Figure:
+    """A panel for each entry, with the curves `{label: (x, y)}`; all panels share the y-axis."""
+    width = 2.2 + 2.9 * len(panels)
+    figure, grid = plt.subplots(1, len(panels), figsize=(width, 3.4), sharey=True, squeeze=False, layout="constrained")
+    for axes, (title, curves), xlabel in zip(grid[0], panels.items(), xlabels, strict=True):
+        _clean(axes)
+        for number, (label, (x, y)) in enumerate(curves.items()):
+            axes.plot(x, y, ms=6, label=label, **_style(number))
+        if log_x:
+            axes.set_xscale("log")
+        axes.set_title(title)
+        axes.set_xlabel(xlabel)
+        axes.grid(True, lw=0.4, alpha=0.6)
+        if len(curves) > 1:
+            axes.legend(frameon=False)
+    grid[0][0].set_ylabel(ylabel)
+    return figure
+
+
+def plot_families(points: Any, query: Any, *, seed: int = 0) -> Figure:
+    """What trees, cells and graphs look at, on points of the plane, shape `(n, 2)`.
+
+    Tree: random lines between two points each, down to ten points or fewer. Cells: k-means. Graph:
+    links to the eight nearest, walked from the farthest point to ever nearer ones. What the query looks at
+    is dark, and its true nearest neighbour has a ring.
+    """
+    points, query = np.asarray(points, dtype=np.float64), np.asarray(query, dtype=np.float64)
+    generator = np.random.default_rng(seed)
+    figure, all_axes = plt.subplots(1, 3, figsize=(11, 4), layout="constrained")
+    nearest = np.linalg.norm(points - query, axis=1).argmin()
+    for axes, (title, draw) in zip(all_axes, {"tree": _tree, "cells": _cells, "graph": _graph}.items(), strict=True):
+        seen = draw(axes, points, query, generator)
+        axes.plot(*points.T, ls="", marker="o", ms=4, color="grey", alpha=0.5)
+        axes.plot(*points[seen].T, ls="", marker="o", ms=6, color=COLOURS[0], label="looked at")
+        axes.plot(*points[nearest], ls="", marker="o", ms=13, mfc="none", color=COLOURS[3], label="nearest")
+        axes.plot(*query, ls="", marker="*", ms=15, color="black", label="query")
+        axes.set_title(f"{title}: {len(seen)} of {len(points)} looked at")
+        axes.set(xticks=[], yticks=[], xlim=_around(points[:, 0]), ylim=_around(points[:, 1]))
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _tree(axes: Axes, points: np.ndarray, query: np.ndarray, generator: np.random.Generator) -> list[int]:
+    left = np.arange(len(points))
+    while len(left) > 10:
+        a, b = points[generator.choice(left, size=2, replace=False)]
+        normal, middle = b - a, (a + b) / 2
+        side = (points[left] - middle) @ normal > 0
+        kept = left[side == ((query - middle) @ normal > 0)]
+        if 0 < len(kept) < len(left):
+            axes.axline(middle, middle + np.array([-normal[1], normal[0]]), color=COLOURS[1], lw=1.2)
+            left = kept
+    return left.tolist()
+
+
+def _cells(axes: Axes, points: np.ndarray, query: np.ndarray, generator: np.random.Generator) -> list[int]:
+    centres = points[generator.choice(len(points), size=12, replace=False)]
+    for _ in range(10):
+        nearest = _distances(points, centres).argmin(axis=1)
+        centres = np.array([points[nearest == i].mean(axis=0) for i in range(len(centres))])
+    x, y = (np.linspace(*_around(points[:, i]), 300) for i in (0, 1))
+    plane = np.stack(np.meshgrid(x, y), axis=-1)
+    of_plane = _distances(plane.reshape(-1, 2), centres).argmin(axis=1).reshape(300, 300)
+    axes.contour(x, y, of_plane, levels=np.arange(len(centres)) + 0.5, colors=COLOURS[1], linewidths=1)
+    axes.plot(*centres.T, ls="", marker="x", color=COLOURS[1])
+    return np.flatnonzero(nearest == _distances(query[None], centres).argmin()).tolist()
+
+
+def _graph(axes: Axes, points: np.ndarray, query: np.ndarray, _generator: np.random.Generator) -> list[int]:
+    links = _distances(points, points).argsort(axis=1)[:, 1:9]
+    for one, others in enumerate(links):
+        for other in others:
+            axes.plot(*points[[one, other]].T, color=COLOURS[1], lw=0.5, alpha=0.6)
+    distance = np.linalg.norm(points - query, axis=1)
+    here = int(distance.argmax())  # a long way to go, to show the way
+    seen, path = {here}, [here]
+    while True:
+        seen |= set(links[here].tolist())
+        best = int(links[here][distance[links[here]].argmin()])
+        if distance[best] >= distance[here]:
+            break
+        here = best
+        path.append(here)
+    axes.plot(*points[path].T, color="black", lw=1.5)
+    return sorted(seen)
+
+
+def _distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    distances: np.ndarray = np.linalg.norm(points[:, None] - others[None], axis=-1)
+    return distances
+
+
+def _around(values: np.ndarray) -> tuple[float, float]:
+    margin = 0.05 * (values.max() - values.min())
+    return float(values.min() - margin), float(values.max() + margin)
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

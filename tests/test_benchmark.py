@@ -1,9 +1,12 @@
 import time
 
+import faiss
 import numpy as np
 import pytest
+import threadpoolctl
+import torch
 
-from semsearch_nb import benchmark
+from semsearch_nb import benchmark, indexes, threads
 
 
 def test_functions_take_turns_after_their_warm_up():
@@ -32,3 +35,112 @@ def test_peak_memory_sees_an_array_that_is_gone_afterwards():
 def test_an_error_in_the_measured_function_comes_through():
     with pytest.raises(ZeroDivisionError):
         benchmark.peak_memory(lambda: 1 / 0)
+
+
+# Recall against speed
+
+
+@pytest.fixture(scope="module")
+def measured():
+    generator = np.random.default_rng(0)
+    vectors, queries = generator.normal(size=(2_000, 16)), generator.normal(size=(30, 16))
+    truth = benchmark.ground_truth(vectors, queries, 10)
+    found = {
+        "graph": indexes.Hnswlib(m=4, ef_construction=20).build(vectors),
+        "all": indexes.FaissFlat().build(vectors),
+    }
+    return truth, benchmark.sweep(found, {"graph": [1, 500]}, truth, repeat=3, progress=False)
+
+
+def test_recall_forgives_ties_and_nothing_else():
+    vectors = np.array([[1, 0], [1, 0], [0.8, 0.6], [0, 1]])
+    truth = benchmark.ground_truth(vectors, [[1, 0.01]], 1)
+    assert [truth.recall(np.array([[i]]))[0] for i in range(4)] == [1, 1, 0, 0]
+    truth = benchmark.ground_truth(vectors, [[1, 0.01], [0, 1]], 2)
+    np.testing.assert_allclose(truth.recall(np.array([[0, 2], [3, 2]])), [0.5, 1])
+    assert truth.recall(np.array([[0], [3]])).tolist() == [0.5, 0.5], "fewer than k hits are hits missed"
+
+
+def test_a_sweep_says_what_was_found_and_what_it_took(measured):
+    _truth, points = measured
+    assert [(point.name, point.effort_name, point.effort) for point in points] == [
+        *[("graph", "ef", 1), ("graph", "ef", 500)],
+        ("all", None, None),
+    ]
+    low, high, everything = points
+    assert low.recall < 0.9 < high.recall <= everything.recall == 1
+    for point in points:
+        assert 0 < point.ms_best <= point.ms <= point.ms_worst and point.ms_p50 <= point.ms_p99
+        assert point.disk_mb > point.memory_mb > 2_000 * 16 * 4 / 1e6 and point.build_s > 0
+        assert point.queries_per_s == pytest.approx(1e3 / point.ms)
+
+
+def test_a_batch_is_one_call(monkeypatch, measured):
+    truth, _points = measured
+    index, calls = indexes.FaissFlat().build(truth.vectors), []
+    search = index.search
+
+    def spy(queries, k):
+        calls.append((len(queries), threads.count()))
+        return search(queries, k)
+
+    monkeypatch.setattr(index, "search", spy)
+    (point,) = benchmark.sweep({"all": index}, {}, truth, repeat=1, batch=True, progress=False)
+    assert calls == [(30, threads.count())] * 2 and point.recall == 1
+    calls.clear()
+    benchmark.sweep({"all": index}, {}, truth, repeat=1, progress=False)
+    assert calls == [(1, 1)] * 60
+
+
+def point(name, recall, ms, mb=1.0):
+    return benchmark.Point(name, "ef", 1, recall, ms, ms, ms, ms, ms, 1.0, mb, mb)
+
+
+POINTS = [point("a", 0.9, 1), point("b", 0.95, 3, mb=50), point("c", 0.92, 4), point("d", 0.5, 0.1), point("e", 0.9, 2)]
+
+
+def test_the_frontier_is_what_no_other_setting_beats():
+    assert [best.name for best in benchmark.frontier(POINTS)] == ["d", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "name", "why"),
+    [
+        ({"min_recall": 0.9}, "a", "the fastest of 4 within the budget: a at ef 1, recall 0.900, 1.00 ms, 1 MB"),
+        ({"min_recall": 0.91, "max_mb": 10}, "c", "the fastest of 1"),
+        ({}, "d", "the fastest of 5"),
+        ({"max_mb": 0.5}, None, "none fits into 0.5 MB; the nearest is a"),
+        ({"min_recall": 0.94, "max_mb": 10}, None, "none that fits has recall 0.94; the nearest is c"),
+        ({"min_recall": 0.91, "max_ms": 2}, None, "none with that recall takes 2 ms or less; the nearest is b"),
+    ],
+)
+def test_recommend_names_the_fastest_or_says_what_none_meets(budget, name, why):
+    found = benchmark.recommend(POINTS, **budget)
+    assert (found.point and found.point.name) == name
+    assert found.why.startswith(why)
+
+
+def test_bad_measurements_are_refused(measured):
+    truth, _points = measured
+    graph = indexes.Hnswlib().build(truth.vectors)
+    with pytest.raises(ValueError, match="efforts has nothing for 'graph'; name some values of its ef"):
+        benchmark.sweep({"graph": graph}, {}, truth)
+    with pytest.raises(ValueError, match="holds 5 vectors and truth has 2000"):
+        benchmark.sweep({"few": indexes.FaissFlat().build(truth.vectors[:5])}, {}, truth)
+    with pytest.raises(ValueError, match="points is empty"):
+        benchmark.recommend([])
+    with pytest.raises(ValueError, match="min_recall must lie between 0 and 1, not 95"):
+        benchmark.recommend(POINTS, min_recall=95)
+
+
+def test_one_thread_for_all_libraries_and_back():
+    before = faiss.omp_get_max_threads(), torch.get_num_threads(), threads.count()
+    with threads.limit(1):
+        assert threads.count() == faiss.omp_get_max_threads() == torch.get_num_threads() == 1
+        assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
+        with threads.limit(3):
+            assert threads.count() == 3
+        assert threads.count() == 1
+    assert (faiss.omp_get_max_threads(), torch.get_num_threads(), threads.count()) == before
+    with pytest.raises(ValueError, match="n must be at least 1"), threads.limit(0):
+        pass

@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 from semsearch_nb import plots
-from semsearch_nb.benchmark import Timing
+from semsearch_nb.benchmark import Point, Timing
 from semsearch_nb.evaluation import Interval
+
+
+def point(name, recall, ms):
+    return Point(name, "ef", 1, recall, ms, ms, ms, ms, ms, 1.0, 1.0, 1.0)
+
 
 TIMINGS = [Timing(0.01, 0.009, 0.02), Timing(0.1, 0.09, 0.2)]
 FIGURES = {
@@ -26,6 +31,14 @@ FIGURES = {
     "gain and loss": lambda: plots.plot_gain_and_loss(
         {"one": (1.0, 1.0), "two": (5.0, 0.6)}, xlabel="gain", ylabel="recall@10"
     ),
+    "trade-off": lambda: plots.plot_tradeoff(
+        [point("graph", 0.9, 0.1), point("graph", 0.8, 0.3), point("trees", 0.5, 0.2)], reference=point("exact", 1, 5)
+    ),
+    "curves": lambda: plots.plot_curves(
+        {"m": {"16": ([1, 2], [3, 4]), "32": ([1, 2], [5, 6])}, "cells": {"": ([1, 2], [1, 2])}},
+        xlabels=["ef", "nprobe"], ylabel="recall@10", log_x=True,
+    ),
+    "families": lambda: plots.plot_families(np.random.default_rng(0).random((80, 2)), [0.4, 0.6]),
 }  # fmt: skip
 
 
@@ -44,6 +57,19 @@ def test_intervals_are_drawn_where_they_are():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["passages", "questions"]
     assert {text.get_text() for text in axes.get_legend().get_texts()} == {"BM25", "e5"}
     assert {text.get_text() for text in axes.texts} == {"0.50", "0.70", "0.30"}
+
+
+def test_a_setting_that_another_beats_is_faint():
+    axes = FIGURES["trade-off"]().axes[0]
+    faint = [line.get_xdata()[0] for line in axes.lines if line.get_alpha()]
+    assert faint == [0.8] and axes.get_yscale() == "log"
+
+
+def test_families_look_at_a_part_and_the_graph_arrives():
+    figure = FIGURES["families"]()
+    for axes in figure.axes:
+        looked_at = next(line for line in axes.lines if line.get_label() == "looked at")
+        assert 0 < len(looked_at.get_xdata()) < 60
 
 
 def test_methods_differ_in_colour_and_in_marker():

@@ -44,11 +44,16 @@ class Rescored(Index):
         self._vectors = rows
 
     def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
-        proposed = self.inner.search(queries, max(k, self.candidates)).indices
+        # Not inner.search: where it proposes fewer, there is no need to complete them as long as k remain.
+        proposed = self.inner._search(queries, min(max(k, self.candidates), len(self.inner)))[1]
+        missing = proposed < 0 if proposed[:, -1].min() < 0 else None
+        proposed = self.inner._ids.of(proposed)
         if len(queries) == 1:
             scores = (self._vectors[proposed[0]] @ queries[0])[None]
         else:
             scores = np.stack([self._vectors[row] @ query for row, query in zip(proposed, queries, strict=True)])
+        if missing is not None:
+            scores, proposed = np.where(missing, -np.inf, scores), np.where(missing, -1, proposed)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(scores, best, axis=1), np.take_along_axis(proposed, best, axis=1)
 
