@@ -49,7 +49,7 @@ def unit_rows(array: Any, name: str) -> FloatArray:
         ValueError: also where a row is zero: it has no direction and so no cosine.
     """
     matrix = as_matrix(array, name)
-    if len(matrix) == 1 and abs(float(matrix[0] @ matrix[0]) - 1) <= 2e-6:
+    if len(matrix) == 1 and abs(np.vdot(matrix, matrix) - 1) <= 2e-6:
         return matrix
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", matrix, matrix)

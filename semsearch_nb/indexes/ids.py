@@ -25,11 +25,12 @@ class IdMap:
     def __init__(self) -> None:
         self.values: np.ndarray[Any, Any] = np.empty(0, dtype=np.int64)
         self.alive: np.ndarray[Any, np.dtype[np.bool_]] = np.empty(0, dtype=bool)
+        self._n = 0  # how many are alive: counting them would take longer than some searches
         self._slots: dict[Any, int] | None = None  # made when it is first asked for
         self._plain = True  # values are 0, 1, 2, …, so that slots need no translation
 
     def __len__(self) -> int:
-        return int(np.count_nonzero(self.alive))
+        return self._n
 
     @property
     def live(self) -> IntArray:
@@ -128,6 +129,7 @@ class IdMap:
 
     def _set(self, values: np.ndarray[Any, Any], alive: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
         self.values, self.alive, self._slots = values, alive, None
+        self._n = int(np.count_nonzero(alive))
         self._plain = values.dtype != object and bool((values == np.arange(len(values))).all())
 
     def _dictionary(self) -> dict[Any, int]:

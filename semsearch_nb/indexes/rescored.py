@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from semsearch_nb.indexes import storage
-from semsearch_nb.indexes.base import Index
+from semsearch_nb.indexes.base import Index, is_full
 from semsearch_nb.indexes.ids import IdMap
 from semsearch_nb.vectors import FloatArray, IntArray, as_count
 
@@ -46,7 +46,7 @@ class Rescored(Index):
     def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
         # Not inner.search: where it proposes fewer, there is no need to complete them as long as k remain.
         proposed = self.inner._search(queries, min(max(k, self.candidates), len(self.inner)))[1]
-        missing = proposed < 0 if proposed[:, -1].min() < 0 else None
+        missing = None if is_full(proposed) else proposed < 0
         proposed = self.inner._ids.of(proposed)
         if len(queries) == 1:
             scores = (self._vectors[proposed[0]] @ queries[0])[None]
