@@ -95,3 +95,9 @@ def test_intervals_hold_the_true_mean_as_often_as_they_say(coverage_of):
         interval = evaluation.bootstrap(generator.beta(0.5, 0.5, size=60), n=400, level=coverage_of, seed=seed)
         covered += interval.low <= 0.5 <= interval.high
     assert 0.90 <= covered / 300 <= 0.98
+
+
+def test_row_numbers_need_the_ids_of_the_rows():
+    hits = Hits(np.ones((1, 2), dtype=np.float32), np.array([[1, 0]]))
+    with pytest.raises(ValueError, match="document_ids is missing, and hits has row numbers"):
+        evaluation.as_run(hits, ["q"])
