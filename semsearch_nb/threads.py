@@ -24,8 +24,8 @@ def limit(n: int) -> Iterator[None]:
     """Inside, every library here uses at most `n` threads: FAISS, torch, NumPy, hnswlib and Annoy.
 
     FAISS and NumPy's BLAS are reached through threadpoolctl, which knows the pools that are loaded;
-    hnswlib and Annoy take the number at every call, and the indexes pass `count()`. It holds for the
-    whole process, so do not enter it from two threads at once.
+    hnswlib and Annoy take the number at every call, and the indexes pass `count()`. It is meant for
+    one measuring thread: do not enter it from two at once.
     """
     global _limit
     n = as_count(n, "n")

@@ -16,7 +16,7 @@ from semsearch_nb.vectors import FloatArray, IntArray
 class Exact(Index):
     """Every true neighbour, at a cost that grows with the number of vectors; see `exact.prepare`."""
 
-    library = "torch"
+    library = "semsearch-nb"  # what is saved are plain vectors
 
     def _build(self, rows: FloatArray) -> None:
         self._vectors = rows

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import faiss
 import numpy as np
 
-from semsearch_nb import threads
 from semsearch_nb.indexes.base import Index
 from semsearch_nb.vectors import FloatArray, IntArray, as_count
 
@@ -35,13 +34,11 @@ class _Faiss(Index):
         """An index of FAISS, trained on `rows` where it learns, and empty."""
 
     def _build(self, rows: FloatArray) -> None:
-        faiss.omp_set_num_threads(threads.count())
         index = self._new(rows)
         index.add(rows)
         self._index, self._mapped = index, False
 
     def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
-        faiss.omp_set_num_threads(threads.count())
         scores, slots = self._index.search(queries, k)
         if self._index.metric_type == L2:
             scores = 1 - scores / 2  # ‖q − x‖² = 2 (1 − cosine) for unit vectors
@@ -219,7 +216,6 @@ class FaissBinary(Index):
         return np.packbits(rows > self._means, axis=1)
 
     def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
-        faiss.omp_set_num_threads(threads.count())
         differing, slots = self._index.search(self._bits(queries), k)
         return np.cos(differing * (math.pi / self.dimension)).astype(np.float32), slots
 
