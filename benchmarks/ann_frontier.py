@@ -28,7 +28,10 @@ COLUMNS = (
 GRAPH = [10, 20, 40, 80, 160, 320]
 
 
-def candidates() -> dict[str, tuple[indexes.Index, list[int]]]:
+Candidates = dict[str, tuple[indexes.Index, list[int]]]
+
+
+def candidates() -> Candidates:
     """Indexes with the efforts to try."""
     cells = [1, 4, 16, 64, 256]
     return {
@@ -45,6 +48,19 @@ def candidates() -> dict[str, tuple[indexes.Index, list[int]]]:
         "FAISS binary, re-scored": (indexes.Rescored(indexes.FaissBinary()), [20, 50, 100, 300, 1_000]),
         "hnswlib": (indexes.Hnswlib(), GRAPH),
     }
+
+
+def measure(tried: Candidates, truth: benchmark.Truth, repeat: int) -> list[benchmark.Point]:
+    """Build every index, say what it took, and try its efforts."""
+    for name, (index, _efforts) in tried.items():
+        index.build(truth.vectors)
+        print(f"{name}: built in {index.build_seconds:.1f} s, {index.memory_bytes() / 1e6:.0f} MB", flush=True)
+    return benchmark.sweep(
+        {name: index for name, (index, _efforts) in tried.items()},
+        {name: efforts for name, (_index, efforts) in tried.items()},
+        truth,
+        repeat=repeat,
+    )
 
 
 def write(name: str, points: Sequence[benchmark.Point], about: str) -> None:
@@ -80,16 +96,7 @@ def main() -> None:
     options = parser.parse_args()
     vectors, queries = wordnet("symmetric")
     truth = benchmark.ground_truth(vectors, queries)
-    tried = candidates()
-    for name, (index, _efforts) in tried.items():
-        index.build(vectors)
-        print(f"{name}: built in {index.build_seconds:.1f} s", flush=True)
-    points = benchmark.sweep(
-        {name: index for name, (index, _efforts) in tried.items()},
-        {name: efforts for name, (_index, efforts) in tried.items()},
-        truth,
-        repeat=options.repeat,
-    )
+    points = measure(candidates(), truth, options.repeat)
     write("ann_frontier", points, f"{len(vectors):,} WordNet definitions, 1,000 lemma queries, k = 10.")
 
 

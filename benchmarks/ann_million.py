@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--output", default="ann_million", help="name of the files in benchmarks/results")
     options = parser.parse_args()
     graph = [20, 40, 80, 160, 320, 640]
-    candidates: dict[str, tuple[indexes.Index, list[int]]] = {
+    candidates: ann_frontier.Candidates = {
         "hnswlib": (indexes.Hnswlib(), graph),
         "HNSW int8, re-scored": (indexes.Rescored(indexes.FaissHNSW("int8"), candidates=20), graph),
         "HNSW int4, re-scored": (indexes.Rescored(indexes.FaissHNSW("int4"), candidates=40), graph),
@@ -64,15 +64,7 @@ def main() -> None:
         vectors, queries = wordnet("symmetric")
         vectors = mixed(vectors, options.n, Path(folder) / "vectors.npy")
         truth = benchmark.ground_truth(vectors, queries)
-        for name, (index, _efforts) in candidates.items():
-            index.build(vectors)
-            print(f"{name}: built in {index.build_seconds:.0f} s, {index.memory_bytes() / 1e9:.2f} GB", flush=True)
-        points = benchmark.sweep(
-            {name: index for name, (index, _efforts) in candidates.items()},
-            {name: efforts for name, (_index, efforts) in candidates.items()},
-            truth,
-            repeat=options.repeat,
-        )
+        points = ann_frontier.measure(candidates, truth, options.repeat)
     about = f"{options.n:,} vectors of 384 dimensions mixed from WordNet definitions, 1,000 lemma queries, k = 10."
     ann_frontier.write(options.output, points, about)
 

@@ -279,7 +279,7 @@ def plot_families(points: Any, query: Any, *, seed: int = 0) -> Figure:
     points, query = np.asarray(points, dtype=np.float64), np.asarray(query, dtype=np.float64)
     generator = np.random.default_rng(seed)
     figure, all_axes = plt.subplots(1, 3, figsize=(11, 4), layout="constrained")
-    nearest = np.linalg.norm(points - query, axis=1).argmin()
+    nearest = _distances(query[None], points).argmin()
     for axes, (title, draw) in zip(all_axes, {"tree": _tree, "cells": _cells, "graph": _graph}.items(), strict=True):
         seen = draw(axes, points, query, generator)
         axes.plot(*points.T, ls="", marker="o", ms=4, color="grey", alpha=0.5)
@@ -308,14 +308,15 @@ def _tree(axes: Axes, points: np.ndarray, query: np.ndarray, generator: np.rando
 def _cells(axes: Axes, points: np.ndarray, query: np.ndarray, generator: np.random.Generator) -> list[int]:
     centres = points[generator.choice(len(points), size=12, replace=False)]
     for _ in range(10):
-        nearest = _distances(points, centres).argmin(axis=1)
-        centres = np.array([points[nearest == i].mean(axis=0) for i in range(len(centres))])
+        cell_of = _distances(points, centres).argmin(axis=1)
+        centres = np.array([points[cell_of == i].mean(axis=0) for i in range(len(centres))])
     x, y = (np.linspace(*_around(points[:, i]), 300) for i in (0, 1))
     plane = np.stack(np.meshgrid(x, y), axis=-1)
     of_plane = _distances(plane.reshape(-1, 2), centres).argmin(axis=1).reshape(300, 300)
     axes.contour(x, y, of_plane, levels=np.arange(len(centres)) + 0.5, colors=COLOURS[1], linewidths=1)
     axes.plot(*centres.T, ls="", marker="x", color=COLOURS[1])
-    return np.flatnonzero(nearest == _distances(query[None], centres).argmin()).tolist()
+    in_cell = _distances(points, centres).argmin(axis=1) == _distances(query[None], centres).argmin()
+    return np.flatnonzero(in_cell).tolist()
 
 
 def _graph(axes: Axes, points: np.ndarray, query: np.ndarray, _generator: np.random.Generator) -> list[int]:
@@ -323,7 +324,7 @@ def _graph(axes: Axes, points: np.ndarray, query: np.ndarray, _generator: np.ran
     for one, others in enumerate(links):
         for other in others:
             axes.plot(*points[[one, other]].T, color=COLOURS[1], lw=0.5, alpha=0.6)
-    distance = np.linalg.norm(points - query, axis=1)
+    distance = _distances(query[None], points)[0]
     here = int(distance.argmax())  # a long way to go, to show the way
     seen, path = {here}, [here]
     while True:
