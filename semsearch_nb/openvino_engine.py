@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from tqdm.auto import tqdm
 from transformers.utils import logging as transformers_logging
@@ -31,6 +31,7 @@ from semsearch_nb.datasets import beir
 from semsearch_nb.models import identity
 from semsearch_nb.vectors import FloatArray
 
+Model = SentenceTransformer | CrossEncoder
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TOKENS_AT_ONCE = 2_048  # of a batch, padding included: eight long paragraphs or a hundred questions
 KINDS = ("document", "query")
@@ -57,13 +58,14 @@ def versions() -> list[str]:
     ]
 
 
-def can_convert(model: SentenceTransformer) -> bool:
-    """Whether the model is a text transformer on the CPU whose pooling looks at all tokens alike."""
+def can_convert(model: Model) -> bool:
+    """Whether the model is a text transformer on the CPU that looks at all tokens alike."""
     transformer, *others = model
     return (
         model.device.type == "cpu"
         and isinstance(transformer, Transformer)
         and all(module.include_prompt for module in others if isinstance(module, Pooling))
+        and not (isinstance(model, CrossEncoder) and others)
         and getattr(model.tokenizer, "padding_side", "") == "right"
     )
 
@@ -81,27 +83,60 @@ def encode(
 
     Texts are sorted by length and cut into batches of `batch_size` texts, or of 2,048 tokens.
     """
-    request = _compiled(model, precision).create_infer_request()
-    order = np.argsort([-len(text) for text in texts], kind="stable")
     vectors: FloatArray | None = None
-    with tqdm(total=len(texts), desc="Encoding", unit="text", disable=not progress) as bar, torch.inference_mode():
-        for start in range(0, len(texts), TEXTS_AT_ONCE):
+    for rows, tokens, mask in _outputs(model, texts, prompt, precision, batch_size, "Encoding" if progress else None):
+        outputs = {"token_embeddings": torch.from_numpy(tokens), "attention_mask": mask}
+        with torch.inference_mode():
+            for module in list(model)[1:]:
+                outputs = module(outputs)
+        found = outputs["sentence_embedding"].numpy()
+        if vectors is None:
+            vectors = np.empty((len(texts), found.shape[1]), dtype=np.float32)
+        vectors[rows] = found
+    assert vectors is not None
+    return vectors
+
+
+def score(
+    model: CrossEncoder,
+    pairs: Sequence[tuple[str, str]],
+    precision: str,
+    *,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> FloatArray:
+    """The cross-encoder's logits, float32, shape `(n_pairs,)`, in batches as those of `encode`."""
+    logits = np.empty(len(pairs), dtype=np.float32)
+    for rows, found, _ in _outputs(model, pairs, None, precision, batch_size, "Re-ranking" if progress else None):
+        logits[rows] = found[:, 0]
+    return logits
+
+
+def _outputs(
+    model: Model,
+    inputs: Sequence[Any],
+    prompt: str | None,
+    precision: str,
+    batch_size: int | None,
+    progress: str | None,
+) -> Iterator[tuple[np.ndarray[Any, Any], Any, torch.Tensor]]:
+    """What the transformer makes of texts or pairs, a batch at a time: positions, output, attention mask."""
+    request = _compiled(model, precision).create_infer_request()
+    order = np.argsort([-_n_characters(text) for text in inputs], kind="stable")
+    with tqdm(total=len(inputs), desc=progress, unit="text", disable=progress is None) as bar:
+        for start in range(0, len(inputs), TEXTS_AT_ONCE):
             some = order[start : start + TEXTS_AT_ONCE]
-            features = model.preprocess([texts[position] for position in some], prompt=prompt)
+            features = model.preprocess([inputs[position] for position in some], prompt=prompt)
             for rows in _batches(features["attention_mask"].sum(dim=1).numpy(), batch_size):
                 width = int(features["attention_mask"][rows].sum(dim=1).max())
                 batch = {name: features[name][rows, :width] for name in INPUTS if name in features}
-                tokens = request.infer({name: tensor.numpy() for name, tensor in batch.items()})[0]
-                outputs = {"token_embeddings": torch.from_numpy(tokens), "attention_mask": batch["attention_mask"]}
-                for module in list(model)[1:]:
-                    outputs = module(outputs)
-                found = outputs["sentence_embedding"].numpy()
-                if vectors is None:
-                    vectors = np.empty((len(texts), found.shape[1]), dtype=np.float32)
-                vectors[some[rows]] = found
+                output = request.infer({name: tensor.numpy() for name, tensor in batch.items()})[0]
+                yield some[rows], output, batch["attention_mask"]
                 bar.update(len(rows))
-    assert vectors is not None
-    return vectors
+
+
+def _n_characters(text: str | tuple[str, str]) -> int:
+    return len(text) if isinstance(text, str) else sum(map(len, text))
 
 
 def _batches(n_tokens: np.ndarray[Any, Any], batch_size: int | None) -> Iterator[np.ndarray[Any, Any]]:
@@ -114,7 +149,7 @@ def _batches(n_tokens: np.ndarray[Any, Any], batch_size: int | None) -> Iterator
         start += size
 
 
-def _converted(model: SentenceTransformer, precision: str) -> Path:
+def _converted(model: Model, precision: str) -> Path:
     """The converted model's file in the cache; bfloat16 is computed from the float32 file."""
     name, revision = identity(model)
     key: dict[str, Any] = {
@@ -125,7 +160,7 @@ def _converted(model: SentenceTransformer, precision: str) -> Path:
         "weights": "float32",
     }
     if precision == "int8":
-        sample = [(prompt(model, kind), text) for kind in KINDS for text in sample_texts(kind, calibration=True)]
+        sample = _calibration(model)
         key |= {
             "weights": "int8",
             "nncf": importlib.metadata.version("nncf"),
@@ -146,10 +181,12 @@ def _converted(model: SentenceTransformer, precision: str) -> Path:
     return cache.folder("openvino", key, build) / "model.xml"
 
 
-def _traced(model: SentenceTransformer) -> Any:
-    """The transformer as an OpenVINO model: token ids and mask in, token embeddings out."""
+def _traced(model: Model) -> Any:
+    """The transformer as an OpenVINO model: token ids and mask in, token embeddings or logits out."""
     transformer: Any = model[0]
-    features = model.preprocess(["a text to trace with", "and one more"])
+    pair = isinstance(model, CrossEncoder)
+    features = model.preprocess([("one", "and its pair")] * 2 if pair else ["a text to trace with", "and one more"])
+    output = "logits" if pair else "last_hidden_state"
     names = [name for name in INPUTS if name in features]
 
     class Encoder(torch.nn.Module):
@@ -158,7 +195,7 @@ def _traced(model: SentenceTransformer) -> Any:
             self.model = transformer.auto_model
 
         def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-            result: torch.Tensor = self.model(**dict(zip(names, inputs, strict=True))).last_hidden_state
+            result: torch.Tensor = self.model(**dict(zip(names, inputs, strict=True)))[output]
             return result
 
     with _silence(), torch.inference_mode():
@@ -170,14 +207,14 @@ def _traced(model: SentenceTransformer) -> Any:
     return converted
 
 
-def _quantised(model: SentenceTransformer, float32: Any, sample: Sequence[tuple[str, str]]) -> Any:
-    """Weights and activations in int8, with ranges that the sample of prompts and texts sets."""
+def _quantised(model: Model, float32: Any, sample: Sequence[tuple[str | None, Any]]) -> Any:
+    """Weights and activations in int8, with ranges that the sample of prompts and inputs sets."""
     with _silence():
         _openvino()  # first, since it keeps the telemetry of both out
         import nncf
         from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, AdvancedSmoothQuantParameters
 
-        def inputs(example: tuple[str, str]) -> dict[str, Any]:
+        def inputs(example: tuple[str | None, Any]) -> dict[str, Any]:
             features = model.preprocess([example[1]], prompt=example[0])
             return {name: features[name].numpy() for name in INPUTS if name in features}
 
@@ -218,12 +255,32 @@ def sample_texts(kind: str, *, calibration: bool = False) -> tuple[str, ...]:
     return (*chosen, *(" ".join(text.split()[: 1 + position % 8]) for position, text in enumerate(chosen)))
 
 
-def prompt(model: SentenceTransformer, kind: str) -> str:
+@lru_cache(maxsize=2)
+def sample_pairs(*, calibration: bool = False) -> tuple[tuple[str, str], ...]:
+    """A fixed sample of questions, each with a passage that answers it and with one that does not."""
+    passages = beir.read(datasets.SAMPLES / "passages", source=datasets.OWN)
+    texts = dict(zip(passages.document_ids, passages.document_texts, strict=True))
+    pairs = []
+    for query in passages.queries[1 if calibration else 0 :: 15]:
+        answer = next(iter(passages.qrels[query.id]))
+        other = passages.document_texts[(passages.document_ids.index(answer) + 1) % len(texts)]
+        pairs += [(query.text, texts[answer]), (query.text, other)]
+    return tuple(pairs)
+
+
+def _calibration(model: Model) -> list[tuple[str | None, Any]]:
+    """Prompts and inputs that set the ranges of int8."""
+    if isinstance(model, CrossEncoder):
+        return [(None, pair) for pair in sample_pairs(calibration=True)]
+    return [(prompt(model, kind), text) for kind in KINDS for text in sample_texts(kind, calibration=True)]
+
+
+def prompt(model: Model, kind: str) -> str:
     """What the model puts before a `"query"` or a `"document"`."""
     return str(model.prompts.get(kind) or "")
 
 
-def _compiled(model: SentenceTransformer, precision: str) -> Any:
+def _compiled(model: Model, precision: str) -> Any:
     """The model ready to run. Those used last stay in memory: checking a file takes longer than a query."""
     key = (identity(model), precision, settings.current().cache_dir, torch.get_num_threads())
     if key in _in_memory:

@@ -26,6 +26,7 @@ from tokenizers.models import Unigram
 from transformers import BertConfig
 
 from semsearch_nb.cache import file_sha256
+from semsearch_nb.packaged_minilm import PackagedModelError
 
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 BLOCK = 32  # weights that share a scale
@@ -44,10 +45,6 @@ NAMES = {
     "fo": "output.dense",
     "oln": "output.LayerNorm",
 }
-
-
-class PackagedModelError(RuntimeError):
-    """A packaged model is not there or not the file it should be; the message says what to do."""
 
 
 class Model(NamedTuple):

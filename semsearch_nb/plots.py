@@ -292,6 +292,63 @@ def plot_families(points: Any, query: Any, *, seed: int = 0) -> Figure:
     return figure
 
 
+def plot_encoders() -> Figure:
+    """A bi-encoder and a cross-encoder: what each of them reads, and what can be computed before the question."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    for axes, title in ((left, "bi-encoder: compares two vectors"), (right, "cross-encoder: reads both texts")):
+        axes.set(title=title, xlim=(0, 10), ylim=(0, 8.4))
+        axes.axis("off")
+    for x, text, number in ((2.5, "question", 0), (7.5, "document", 1)):
+        _box(left, x, 0.8, text, number)
+        _box(left, x, 3.2, "transformer", number)
+        _box(left, x, 5.6, "vector", number)
+        _arrow(left, (x, 1.4), (x, 2.6))
+        _arrow(left, (x, 3.8), (x, 5.0))
+        _arrow(left, (x, 6.2), (5 + (x - 5) * 0.25, 7.2))
+        _box(right, x, 0.8, text, number)
+        _arrow(right, (x, 1.4), (5 + (x - 5) * 0.4, 3.2))
+    left.annotate("cosine", (5, 7.5), ha="center", va="center", weight="bold")
+    left.annotate("once, in advance", (9.7, 4.4), rotation=90, ha="center", va="center", color="dimgrey")
+    _box(right, 5, 3.8, "transformer: every word\nlooks at every other", 2)
+    _arrow(right, (5, 4.5), (5, 7.0))
+    right.annotate("logit", (5, 7.5), ha="center", va="center", weight="bold")
+    beside = {"fc": "white", "ec": "none"}
+    right.annotate("for every pair, after the question is known", (5, 5.8), ha="center", color="dimgrey", bbox=beside)
+    return figure
+
+
+def plot_pool(sizes: Sequence[int], lines: Mapping[str, Sequence[float]], milliseconds: Sequence[float]) -> Figure:
+    """What a larger pool brings (`lines`, between 0 and 1, on the left axis) and costs (bars, on the right)."""
+    figure, axes = _figure(8.6, 4.4)
+    cost = axes.twinx()
+    positions = np.arange(len(sizes))
+    cost.bar(
+        positions, milliseconds, width=0.5, color="lightgrey", hatch="//", ec="white", label="time of the re-ranker"
+    )
+    cost.set_ylabel("milliseconds a question")
+    cost.spines[["top"]].set_visible(False)
+    for number, (label, values) in enumerate(lines.items()):
+        axes.plot(positions, values, ms=7, label=label, **_style(number))
+    axes.set_zorder(cost.get_zorder() + 1)  # lines in front of bars
+    axes.patch.set_visible(False)
+    axes.set_xticks(positions, [str(size) for size in sizes])
+    axes.set_xlabel("pool: candidates a question that are re-ranked")
+    axes.set_ylabel("nDCG@10, recall")
+    handles, labels = axes.get_legend_handles_labels()
+    bars, bar_labels = cost.get_legend_handles_labels()
+    axes.legend(handles + bars, labels + bar_labels, frameon=False, loc="upper left", bbox_to_anchor=(1.12, 1))
+    return figure
+
+
+def _box(axes: Axes, x: float, y: float, text: str, number: int) -> None:
+    box = {"boxstyle": "round,pad=0.45", "fc": "white", "ec": _colour(number), "lw": 1.8}
+    axes.annotate(text, (x, y), ha="center", va="center", bbox=box)
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    axes.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": "dimgrey"})
+
+
 def _tree(axes: Axes, points: np.ndarray, query: np.ndarray, generator: np.random.Generator) -> list[int]:
     left = np.arange(len(points))
     while len(left) > 10:

@@ -86,6 +86,27 @@ def test_where_keeps_the_documents_and_some_queries(tmp_path):
     assert list(cats.qrels) == ["q1"]
 
 
+def test_a_split_holds_every_third_topic_out_with_its_documents():
+    passages = datasets.load("passages")
+    learned, held_out = passages.split()
+    assert len(learned.queries) + len(held_out.queries) == len(passages.queries)
+    topics = [{query.metadata["topic"] for query in part.queries} for part in (learned, held_out)]
+    assert not topics[0] & topics[1] and len(topics[1]) == 16
+    for part in (learned, held_out):
+        assert set(part.document_ids) == {document for grades in part.qrels.values() for document in grades}
+
+
+def test_without_articles_and_topics_every_third_query_is_held_out(tmp_path):
+    queries = tuple(Query(str(n), f"query {n}") for n in range(7))
+    documents = tuple(Document(str(n), f"text {n}") for n in range(7))
+    whole = Collection("c", documents, queries, {str(n): {str(n): 1} for n in range(7)}, "by hand")
+    learned, held_out = whole.split()
+    assert learned.query_ids == learned.document_ids == ["0", "1", "3", "4", "6"]
+    assert held_out.query_ids == held_out.document_ids == ["2", "5"]
+    asked = whole.with_queries(held_out.queries)
+    assert asked.query_ids == ["2", "5"] and asked.documents == documents
+
+
 def test_check_passes_a_collection_through():
     collection = Collection("own", (Document("d", "text"),), (Query("q", "text"),), {"q": {"d": 1}}, "here")
     assert check(collection) is collection

@@ -31,3 +31,11 @@ def test_a_query_without_known_words_scores_zero_everywhere():
 
 def test_k_beyond_the_texts_returns_all_of_them():
     assert BM25(TEXTS).search(["cat"], k=99).indices.shape == (1, 4)
+
+
+def test_the_scores_of_all_texts_are_those_of_the_search():
+    index = BM25(TEXTS)
+    scores = index.scores(["a cat and a dog", "volcano"])
+    hits = index.search(["a cat and a dog", "volcano"], k=4)
+    assert scores.shape == (2, 4)
+    assert np.array_equal(np.take_along_axis(scores, hits.indices, axis=1), hits.scores)

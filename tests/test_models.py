@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from semsearch_nb import cache, models, packaged_e5, settings
+from semsearch_nb import cache, models, packaged_e5, packaged_minilm, settings
 
 PARIS = "Paris is the capital of France."
 
@@ -14,7 +14,7 @@ PARIS = "Paris is the capital of France."
 def packaged_file():
     try:
         return packaged_e5.find()
-    except packaged_e5.PackagedModelError as error:
+    except models.PackagedModelError as error:
         pytest.skip(str(error))
 
 
@@ -26,14 +26,14 @@ def test_minilm_is_the_official_file_and_needs_no_prompt():
     model = models.load("symmetric")
     assert isinstance(model, SentenceTransformer)
     assert model.prompts == {"query": "", "document": ""} and model.max_seq_length == 256
-    assert models.identity(model) == ("all-MiniLM-L6-v2", models.MINILM_SHA256)
+    assert models.identity(model) == ("all-MiniLM-L6-v2", packaged_minilm.SHA256)
     # The first values that the model card's example gives for this sentence.
     vector = model.encode("This is an example sentence", normalize_embeddings=True)
     assert np.allclose(vector[:4], [0.0676569, 0.0634959, 0.0487131, 0.0793050], atol=1e-5)
 
 
 def test_another_minilm_is_refused(monkeypatch):
-    monkeypatch.setattr(models, "MINILM_SHA256", "0" * 64)
+    monkeypatch.setattr(packaged_minilm, "SHA256", "0" * 64)
     with pytest.raises(models.PackagedModelError, match="not the official all-MiniLM-L6-v2"):
         models._minilm("cpu")
 
@@ -86,13 +86,13 @@ def test_a_damaged_e5_file_is_refused(packaged_file, tmp_path):
     with copy.open("r+b") as stream:
         stream.seek(40_000_000)
         stream.write(b"\x00damaged")
-    with pytest.raises(packaged_e5.PackagedModelError, match="damaged or of another version"):
+    with pytest.raises(models.PackagedModelError, match="damaged or of another version"):
         packaged_e5.read(copy)
 
 
 def test_a_missing_package_names_the_hub_switch(monkeypatch):
     monkeypatch.setattr(packaged_e5.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(packaged_e5.PackagedModelError, match="SEMSEARCH_MODELS=hub"):
+    with pytest.raises(models.PackagedModelError, match="SEMSEARCH_MODELS=hub"):
         packaged_e5.find()
 
 

@@ -38,6 +38,8 @@ FIGURES = {
         {"m": {"16": ([1, 2], [3, 4]), "32": ([1, 2], [5, 6])}, "cells": {"": ([1, 2], [1, 2])}},
         xlabels=["ef", "nprobe"], ylabel="recall@10", log_x=True,
     ),
+    "encoders": plots.plot_encoders,
+    "pool": lambda: plots.plot_pool([10, 50], {"recall": [0.5, 0.9], "nDCG@10": [0.4, 0.6]}, [20.0, 100.0]),
     "families": lambda: plots.plot_families(np.random.default_rng(0).random((80, 2)), [0.4, 0.6]),
 }  # fmt: skip
 
@@ -97,3 +99,10 @@ def test_who_may_reach_the_threshold_survives():
 
 def test_a_bar_shows_its_time_where_there_is_room():
     assert [text.get_text() for text in FIGURES["parts"]().axes[0].texts] == ["70 ms", "30 ms", "300 ms"]
+
+
+def test_a_pool_shows_quality_and_time_on_axes_of_their_own():
+    quality, time = FIGURES["pool"]().axes
+    assert [line.get_ydata().tolist() for line in quality.lines] == [[0.5, 0.9], [0.4, 0.6]]
+    assert [bar.get_height() for bar in time.patches] == [20.0, 100.0]
+    assert [label.get_text() for label in quality.get_xticklabels()] == ["10", "50"]

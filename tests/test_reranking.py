@@ -1,0 +1,227 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from sentence_transformers import CrossEncoder
+
+from semsearch_nb import (
+    datasets,
+    encoding,
+    evaluation,
+    exact,
+    lexical,
+    models,
+    openvino_engine,
+    packaged_reranker,
+    reranking,
+    retrieval,
+    settings,
+)
+from semsearch_nb.vectors import Hits
+
+QUESTION = "When does the Nile flood?"
+TEXTS = [
+    "The recipe asks for two eggs and a cup of flour.",
+    "Every summer, rains in the Ethiopian highlands made the Nile rise and spread over its valley.",
+    "Chess is played on a board of 64 squares.",
+]
+needs_openvino = pytest.mark.skipif(not openvino_engine.available(), reason="openvino is not installed")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return models.load_reranker()
+
+
+@pytest.fixture(scope="module")
+def passages():
+    return datasets.load("passages")
+
+
+def test_the_packaged_reranker_is_small_and_an_ordinary_cross_encoder(model):
+    assert isinstance(model, CrossEncoder) and model.num_labels == 1 and model.max_seq_length == 256
+    assert packaged_reranker.WEIGHTS.stat().st_size <= 25e6
+    assert models.identity(model).name == packaged_reranker.NAME
+    assert models.load_reranker() is model
+
+
+def test_word_embeddings_are_those_of_the_packaged_minilm(model):
+    words = models.load("symmetric")[0].auto_model.embeddings.word_embeddings.weight
+    assert torch.equal(model[0].auto_model.bert.embeddings.word_embeddings.weight.cpu(), words.cpu())
+
+
+def test_the_text_that_answers_comes_first(model):
+    hits = reranking.rerank(QUESTION, TEXTS, model)
+    assert hits.indices.shape == (1, 3) and hits.indices[0, 0] == 1
+    assert hits.scores.dtype == np.float32 and (np.diff(hits.scores) <= 0).all()
+    assert hits.scores[0, 0] > 0 > hits.scores[0, 1]  # logits: relevant above zero, others below
+
+
+def test_it_gives_what_cross_encoder_predict_gives(model):
+    pairs = [(QUESTION, text) for text in TEXTS]
+    expected = model.predict(pairs, activation_fn=torch.nn.Identity())
+    found = reranking.score(model, pairs, engine="torch", precision="float32")
+    assert np.allclose(found, expected, atol=1e-5)
+    probabilities = reranking.rerank(
+        QUESTION, TEXTS, model, probabilities=True, engine="torch", precision="float32"
+    ).scores
+    assert np.allclose(np.sort(probabilities[0]), np.sort(model.predict(pairs)), atol=1e-5)
+
+
+@needs_openvino
+@pytest.mark.parametrize(("precision", "least"), [("float32", 0.99999), ("bfloat16", 0.999), ("int8", 0.99)])
+def test_engines_agree(model, passages, precision, least):
+    pairs = [
+        (query.text, passages.document_texts[number])
+        for query in passages.queries[::60]
+        for number in range(0, len(passages.documents), 200)
+    ]
+    one = reranking.score(model, pairs, engine="torch", precision="float32")
+    other = reranking.score(model, pairs, engine="openvino", precision=precision)
+    assert np.corrcoef(one, other)[0, 1] >= least
+
+
+def test_reranking_lifts_bm25_on_topics_kept_out_of_training(model, passages):
+    """Every third topic was held out; see training/train_reranker.py."""
+    topics = list(dict.fromkeys(query.metadata["topic"] for query in passages.queries))
+    held_out = [query for query in passages.queries if topics.index(query.metadata["topic"]) % 3 == 2][::4]
+    found = lexical.BM25(passages.document_texts).search([query.text for query in held_out], k=20)
+    reranked = reranking.rerank([query.text for query in held_out], found, model, texts=passages.document_texts)
+    qrels = {query.id: passages.qrels[query.id] for query in held_out}
+
+    def quality(hits):
+        run = evaluation.as_run(hits, list(qrels), passages.document_ids)
+        return evaluation.ndcg_at_k(run, qrels)
+
+    assert evaluation.paired_bootstrap(quality(reranked), quality(found)).low > 0.03
+
+
+def test_only_the_pool_is_read(model):
+    hits = Hits(np.zeros((1, 3), dtype=np.float32), np.array([[0, 2, 1]]))
+    assert set(reranking.rerank([QUESTION], hits, model, texts=TEXTS, pool=2).indices[0]) == {0, 2}
+    assert reranking.rerank([QUESTION], hits, model, texts=TEXTS, pool=9).indices.shape == (1, 3)
+
+
+def test_ties_keep_the_order_of_the_candidates(model):
+    hits = reranking.rerank(QUESTION, [TEXTS[0], TEXTS[1], TEXTS[0], TEXTS[1]], model, batch_size=4)
+    assert hits.indices.tolist() == [[1, 3, 0, 2]]
+
+
+def test_what_is_cut_off_is_said(model):
+    with pytest.warns(encoding.TruncationWarning, match=r"1 of 2 texts .* limit of 256 tokens"):
+        reranking.score(model, [(QUESTION, TEXTS[0]), (QUESTION, "word " * 400)])
+
+
+def test_a_pipeline_retrieves_reranks_and_returns_k(model, passages):
+    texts = passages.document_texts
+    queries = passages.query_texts[:5]
+    bm25 = lexical.BM25(texts)
+    both = reranking.Pipeline(bm25, model, texts, pool=20)
+    hits = both.search(queries, k=5)
+    assert hits.scores.shape == hits.indices.shape == (5, 5)
+    found = bm25.search(queries, 20)
+    assert all(set(row) <= set(pool) for row, pool in zip(hits.indices, found.indices, strict=True))
+    alone = reranking.Pipeline(bm25, model, texts, pool=20, weights=(0, 1)).search(queries, k=5)
+    assert np.array_equal(alone.indices, reranking.rerank(queries, found, model, texts=texts).indices[:, :5])
+
+
+def test_dense_and_hybrid_retrievers_take_texts(passages):
+    texts = passages.document_texts[:200]
+    dense, bm25 = retrieval.Dense(models.load("symmetric"), texts), lexical.BM25(texts)
+    queries = passages.query_texts[:4]
+    vectors = encoding.encode_queries(models.load("symmetric"), queries)
+    expected = exact.search(vectors, encoding.encode_documents(models.load("symmetric"), texts), k=7)
+    assert np.array_equal(dense.search(queries, 7).indices, expected.indices)
+    hybrid = retrieval.Hybrid([dense, bm25], pool=30).search(queries, 7)
+    assert hybrid.indices.shape == (4, 7)
+    assert all(len(set(row)) == 7 for row in hybrid.indices.tolist())
+
+
+@pytest.fixture
+def weights(tmp_path):
+    return load_file(packaged_reranker.WEIGHTS), tmp_path / "reranker.safetensors"
+
+
+def test_missing_weights_are_said(tmp_path):
+    with pytest.raises(models.PackagedModelError, match="are missing"):
+        packaged_reranker.load(weights=tmp_path / "none.safetensors")
+
+
+def test_damaged_weights_are_refused(weights):
+    _, file = weights
+    file.write_bytes(packaged_reranker.WEIGHTS.read_bytes()[:1000])
+    with pytest.raises(models.PackagedModelError, match="cannot be read"):
+        packaged_reranker.load(weights=file)
+
+
+def test_weights_of_another_model_are_refused(weights):
+    tensors, file = weights
+    tensors.pop("classifier.bias")
+    save_file(tensors, file)
+    with pytest.raises(models.PackagedModelError, match="does not hold the weights"):
+        packaged_reranker.load(weights=file)
+
+
+def test_weights_are_written_and_read_back(model, tmp_path):
+    packaged_reranker.write(model, tmp_path / "again.safetensors")
+    again, _ = packaged_reranker.load(weights=tmp_path / "again.safetensors")
+    pairs = [(QUESTION, text) for text in TEXTS]
+    assert np.array_equal(again.predict(pairs), packaged_reranker.load()[0].predict(pairs))
+
+
+def test_a_hub_reranker_that_is_not_there_says_how_to_go_on(monkeypatch, tmp_path):
+    monkeypatch.setattr(models, "HUB_RERANKER", str(tmp_path / "no-such-model"))
+    monkeypatch.setattr(settings, "_current", dataclasses.replace(settings.current(), models="hub"))
+    models._load_reranker.cache_clear()
+    with pytest.raises(OSError, match=r'configure\(models="packaged"\)'):
+        models.load_reranker()
+
+
+def test_the_hub_role_takes_any_cross_encoder(model, monkeypatch, tmp_path):
+    model.save_pretrained(str(tmp_path / "hub"))
+    monkeypatch.setattr(models, "HUB_RERANKER", str(tmp_path / "hub"))
+    monkeypatch.setattr(settings, "_current", dataclasses.replace(settings.current(), models="hub"))
+    models._load_reranker.cache_clear()
+    hub = models.load_reranker()
+    assert models.identity(hub).name == str(tmp_path / "hub")
+    assert reranking.rerank(QUESTION, TEXTS, hub).indices[0, 0] == 1
+
+
+FOUND = Hits(np.zeros((1, 2), dtype=np.float32), np.array([[0, 1]]))
+
+
+@pytest.mark.parametrize(
+    ("queries", "candidates", "options", "error", "message"),
+    [
+        ([], FOUND, {"texts": TEXTS}, ValueError, "texts is empty"),
+        ([3], FOUND, {"texts": TEXTS}, TypeError, "must be a string"),
+        (QUESTION, [], {}, ValueError, "texts is empty"),
+        (QUESTION, "one text", {}, TypeError, "must be a list of strings"),
+        ([QUESTION] * 2, TEXTS, {}, TypeError, "candidates must be Hits"),
+        (QUESTION, FOUND, {}, ValueError, "texts is missing"),
+        ([QUESTION] * 2, FOUND, {"texts": TEXTS}, ValueError, "answer 1 queries, and queries has 2"),
+        (QUESTION, FOUND, {"texts": TEXTS[:1]}, ValueError, "rows from 0 to 1 and texts has 1"),
+        (QUESTION, FOUND, {"texts": TEXTS, "pool": 0}, ValueError, "pool must be at least 1"),
+        (QUESTION, FOUND, {"texts": TEXTS, "batch_size": 0}, ValueError, "batch_size must be at least 1"),
+        (QUESTION, FOUND, {"texts": TEXTS, "engine": "jax"}, ValueError, "engine must be one of"),
+        (QUESTION, FOUND, {"texts": TEXTS, "precision": "int4"}, ValueError, "precision must be one of"),
+        (
+            QUESTION,
+            Hits(FOUND.scores, np.array([["a", "b"]], dtype=object)),
+            {"texts": TEXTS},
+            TypeError,
+            "must hold row numbers",
+        ),
+    ],
+)
+def test_bad_input_is_named(model, queries, candidates, options, error, message):
+    with pytest.raises(error, match=message):
+        reranking.rerank(queries, candidates, model, **options)
+
+
+def test_a_classifier_of_several_labels_is_no_reranker(model, monkeypatch):
+    monkeypatch.setattr(type(model), "num_labels", 3)
+    with pytest.raises(ValueError, match="has 3 labels"):
+        reranking.rerank(QUESTION, TEXTS, model)
