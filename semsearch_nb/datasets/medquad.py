@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from semsearch_nb.datasets.collection import Collection, DatasetError
-from semsearch_nb.datasets.reading import field, from_pairs
+from semsearch_nb.datasets.reading import compressed_lines, field, from_pairs
 
 SOURCE = "MedQuAD (Ben Abacha and Demner-Fushman 2019), CC BY 4.0"
 
@@ -31,23 +29,10 @@ def read(file: Path, *, limit: int | None = None) -> Collection:
 
 
 def _rows(file: Path) -> Iterator[tuple[str, str, bool]]:
-    for number, line in _lines(file):
+    for number, line in compressed_lines(file):
         where = f"{file}, line {number}"
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise DatasetError(f"{where}: not a JSON object ({error})") from None
         yield field(row, "question", str, where), field(row, "answer", str, where), True
-
-
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a compressed file that are not blank, counted from 1."""
-    try:
-        with gzip.open(file, "rt", encoding="utf-8", newline="\n") as stream:
-            for number, line in enumerate(stream, 1):
-                if line.strip():
-                    yield number, line
-    except FileNotFoundError:
-        raise DatasetError(f"{file} is missing") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DatasetError(f"{file} is not a whole gzip file of UTF-8 text: {error}") from None

@@ -1,6 +1,7 @@
 """Quora question pairs: which other questions ask the same?
 
-The release is a TSV file with the columns id, qid1, qid2, question1, question2, is_duplicate.
+The release is a TSV file with the columns id, qid1, qid2, question1, question2, is_duplicate. The hub's
+data set `sentence-transformers/quora-duplicates` has the same pairs as sentence1, sentence2, label.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, check
-from semsearch_nb.datasets.reading import first
+from semsearch_nb.datasets.reading import first, parquet_rows
 
 SOURCE = "Quora question pairs (2017), Quora's terms of service, non-commercial use"
+URL = "http://qim.fs.quoracdn.net/quora_duplicate_questions.tsv"
+HUB = ("sentence-transformers/quora-duplicates", "pair-class/train-00000-of-00001.parquet")
 COLUMNS = ["id", "qid1", "qid2", "question1", "question2", "is_duplicate"]
+Row = tuple[tuple[str, str], tuple[str, str], bool]
 
 
 def read(file: Path, *, limit: int | None = None) -> Collection:
@@ -24,15 +28,16 @@ def read(file: Path, *, limit: int | None = None) -> Collection:
     an empty question, of which the release has a few, is left out.
 
     Args:
-        file: `quora_duplicate_questions.tsv`.
+        file: `quora_duplicate_questions.tsv`, or the hub's file with the suffix `.parquet`.
         limit: only the first clusters are queries; the documents stay.
 
     Raises:
         DatasetError: the file is missing or malformed; the message names the line.
     """
+    file = Path(file)
     ids: dict[str, str] = {}
     parents: dict[str, str] = {}
-    for pair, texts, duplicate in _rows(Path(file)):
+    for pair, texts, duplicate in _hub_rows(file) if file.suffix == ".parquet" else _rows(file):
         for question_id, text in zip(pair, texts, strict=True):
             ids.setdefault(text, question_id)
             parents.setdefault(text, text)
@@ -54,7 +59,19 @@ def read(file: Path, *, limit: int | None = None) -> Collection:
     )
 
 
-def _rows(file: Path) -> Iterator[tuple[tuple[str, str], tuple[str, str], bool]]:
+def _hub_rows(file: Path) -> Iterator[Row]:
+    """As `_rows`; questions are numbered as they first appear, since the hub's file has no ids."""
+    ids: dict[str, str] = {}
+    for where, row in parquet_rows(file, ["sentence1", "sentence2", "label"]):
+        if row["label"] not in (0, 1):
+            raise DatasetError(f"{where}: 'label' must be 0 or 1, not {row['label']!r}")
+        texts = (row["sentence1"] or "").strip(), (row["sentence2"] or "").strip()
+        if all(texts):
+            one, other = (ids.setdefault(text, str(len(ids) + 1)) for text in texts)
+            yield (one, other), texts, row["label"] == 1
+
+
+def _rows(file: Path) -> Iterator[Row]:
     """The two ids, the two questions, and whether they are duplicates."""
     try:
         with file.open(encoding="utf-8", newline="") as stream:

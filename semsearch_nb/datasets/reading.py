@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +40,47 @@ def json_file(file: Path) -> Any:
         return json.loads(text_file(file))
     except json.JSONDecodeError as error:
         raise DatasetError(f"{file} is not JSON: {error}") from None
+
+
+def compressed_lines(file: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a gzip file of UTF-8 text that are not blank, counted from 1.
+
+    Raises:
+        DatasetError: the file is missing, cut off or not such a file.
+    """
+    try:
+        with gzip.open(file, "rt", encoding="utf-8", newline="\n") as stream:
+            for number, line in enumerate(stream, 1):
+                if line.strip():
+                    yield number, line
+    except FileNotFoundError:
+        raise DatasetError(f"{file} is missing") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise DatasetError(f"{file} is not a whole gzip file of UTF-8 text: {error}") from None
+
+
+def parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a parquet file, read in parts: where it stands, and the value in each of the columns.
+
+    Raises:
+        DatasetError: the file is missing or damaged, or has no such column.
+    """
+    import pyarrow.parquet  # takes a while, and only the full data need it
+
+    try:
+        with pyarrow.parquet.ParquetFile(file) as table:
+            lacking = [name for name in columns if name not in table.schema_arrow.names]
+            if lacking:
+                raise DatasetError(f"{file}: the column {lacking[0]!r} is missing")
+            number = 0
+            for batch in table.iter_batches(batch_size=10_000, columns=list(columns)):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{file}, row {number}", row
+    except FileNotFoundError:
+        raise DatasetError(f"{file} is missing") from None
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DatasetError(f"{file} is not a whole parquet file: {error}") from None
 
 
 def field(row: Any, key: str, kind: type[T], where: str) -> T:
