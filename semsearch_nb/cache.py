@@ -83,7 +83,10 @@ def digest(value: Any) -> str:
     >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     True
     """
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+    sha256 = hashlib.sha256()
+    for piece in json.JSONEncoder(sort_keys=True).iterencode(value):  # a corpus need not be in memory twice
+        sha256.update(piece.encode())
+    return sha256.hexdigest()[:32]
 
 
 def file_sha256(path: Path) -> str:

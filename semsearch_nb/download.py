@@ -101,7 +101,7 @@ def _fetch(url: str, part: Path) -> None:
                 return _stream(session, url, part)
             except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
                 fruitless = 0 if _size(part) > before else fruitless + 1
-                if fruitless == TRIES or isinstance(error, requests.exceptions.RetryError):
+                if fruitless == TRIES:
                     raise DownloadError(f"{url} could not be downloaded: {_first_line(error)}") from error
                 time.sleep(fruitless)
             except requests.RequestException as error:

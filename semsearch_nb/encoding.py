@@ -6,26 +6,35 @@ faster on a CPU. Whatever is not float32 is checked against float32 on a sample 
 
 from __future__ import annotations
 
+import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
+from tqdm.auto import tqdm
 
 from semsearch_nb import cache, openvino_engine, settings
 from semsearch_nb.models import identity
-from semsearch_nb.vectors import FloatArray, as_count, as_texts, as_vectors, unit_rows
+from semsearch_nb.vectors import FloatArray, as_count, as_texts, unit_rows
 
 Kind = Literal["query", "document"]
 # The least cosine to float32 on the sample. OpenVINO's float32 may add in another order only.
 LEAST_COSINE = {"float32": 0.99999, "bfloat16": 0.999, "float16": 0.999, "int8": 0.99}
 _cosines: dict[tuple[str, Path], float] = {}  # what this process has read or measured of it
 PROGRESS_FROM = 5_000  # texts; below that encoding ends before a bar is read
+BLOCK = 2_048  # texts of about equal length that an engine is given at once
+PART = 4 * BLOCK  # texts that are encoded before their vectors are kept: minutes on a slow computer
+MAPPED_FROM = 64 << 20  # bytes of vectors; fewer are read into memory
+VECTORS = "vectors.npy"
+if TYPE_CHECKING:
+    Progress = tqdm[NoReturn]
 
 
 class PrecisionWarning(UserWarning):
@@ -91,8 +100,10 @@ def encode(
     """One unit vector a text: float32, shape `(n_texts, dimension)`, in the order of the texts.
 
     Vectors are kept on disk, keyed by model, revision, prompt, limit, engine, precision and texts, so
-    that the second run of a notebook does not wait for the model. Warns (`TruncationWarning`) about
-    texts that the model sees only in part, also when the vectors come from the cache.
+    that the second run of a notebook does not wait for the model, and a first run that was stopped goes
+    on where it was. Large arrays (64 MiB) come back mapped: they need memory only as they are read.
+    Warns (`TruncationWarning`) about texts that the model sees only in part, also when the vectors come
+    from the cache.
 
     Args:
         kind: `"query"` or `"document"`; chooses the prompt.
@@ -116,11 +127,13 @@ def encode(
     if progress is None:
         progress = len(texts) >= PROGRESS_FROM
 
-    def compute() -> tuple[FloatArray, Truncation]:
-        vectors = _run(model, texts, kind, engine, precision, batch_size, progress)
-        return vectors, truncation(model, texts, kind)
-
-    vectors, report = _cached(model, texts, kind, engine, precision, compute) if use_cache else compute()
+    job = _Job(model, kind, engine, precision, batch_size)
+    if use_cache:
+        vectors, report = _cached(job, texts, progress)
+    else:
+        with _bar(texts, progress) as bar:
+            vectors = _compute(job, texts, bar)
+        report = truncation(model, texts, kind)
     if report.n_truncated:
         warnings.warn(f"{kind}: {report}", TruncationWarning, stacklevel=3)
     return vectors
@@ -128,11 +141,13 @@ def encode(
 
 def truncation(model: SentenceTransformer, texts: Sequence[str], kind: Kind = "document") -> Truncation:
     """Count, without encoding, how much of the texts lies past the model's `max_seq_length`."""
-    prompt = openvino_engine.prompt(model, kind)
-    encoded = model.tokenizer(
-        [prompt + text for text in as_texts(texts)], truncation=False, padding=False, verbose=False
-    )
-    return count_truncated([len(ids) for ids in encoded["input_ids"]], model.max_seq_length)
+    texts, prompt = as_texts(texts), openvino_engine.prompt(model, kind)
+    lengths: list[int] = []
+    for start in range(0, len(texts), PART):
+        prompted = [prompt + text for text in texts[start : start + PART]]
+        encoded = model.tokenizer(prompted, truncation=False, padding=False, verbose=False)
+        lengths += map(len, encoded["input_ids"])
+    return count_truncated(lengths, model.max_seq_length)
 
 
 def count_truncated(n_tokens: Sequence[int], limit: int | None) -> Truncation:
@@ -246,9 +261,7 @@ def _least_cosine(model: SentenceTransformer, engine: str, precision: str) -> fl
     def build(folder: Path) -> dict[str, Any]:
         cosines = []
         for kind, texts in samples.items():
-            one, other = (
-                _run(model, texts, kind, *how, None, False) for how in (("torch", "float32"), (engine, precision))
-            )
+            one, other = (_Job(model, kind, *how).run(texts) for how in (("torch", "float32"), (engine, precision)))
             cosines.append(float((one * other).sum(axis=1).min()))
         return {"cosine": min(cosines)}
 
@@ -258,66 +271,120 @@ def _least_cosine(model: SentenceTransformer, engine: str, precision: str) -> fl
     return _cosines[known]
 
 
-def _run(
-    model: SentenceTransformer,
-    texts: Sequence[str],
-    kind: str,
-    engine: str,
-    precision: str,
-    batch_size: int | None,
-    progress: bool,
-) -> FloatArray:
-    """Unit vectors of the texts, from an engine and a precision that are settled."""
-    vectors: Any
-    if engine == "openvino":
-        vectors = openvino_engine.encode(
-            model, texts, openvino_engine.prompt(model, kind), precision, batch_size=batch_size, progress=progress
-        )
-    else:
-        encode_them = model.encode_query if kind == "query" else model.encode_document
-        with autocast(precision, model.device.type):
-            vectors = encode_them(
-                list(texts), batch_size=batch_size or 32, show_progress_bar=progress, normalize_embeddings=True
-            )
-    # Again in float32: a row that was normalised in bfloat16 has a length of 1 ± 0.002.
-    return unit_rows(np.asarray(vectors, dtype=np.float32), "the model's vectors")
+@dataclass(frozen=True)
+class _Job:
+    """How texts become vectors, when everything is settled."""
+
+    model: SentenceTransformer
+    kind: Kind
+    engine: str
+    precision: str
+    batch_size: int | None = None
+
+    def key(self, texts: list[str]) -> dict[str, Any]:
+        """Everything that the vectors of these texts depend on."""
+        name, revision = identity(self.model)
+        return {
+            "model": name,
+            "revision": revision,
+            "prompt": openvino_engine.prompt(self.model, self.kind),
+            "limit": self.model.max_seq_length,
+            "engine": self.engine,
+            "precision": self.precision,
+            "n_texts": len(texts),
+            "texts": cache.digest(texts),
+        }
+
+    def run(self, texts: Sequence[str]) -> FloatArray:
+        """Unit vectors of the texts."""
+        vectors: Any
+        if self.engine == "openvino":
+            prompt = openvino_engine.prompt(self.model, self.kind)
+            vectors = openvino_engine.encode(self.model, texts, prompt, self.precision, batch_size=self.batch_size)
+        else:
+            encode_them = self.model.encode_query if self.kind == "query" else self.model.encode_document
+            with autocast(self.precision, self.model.device.type):
+                vectors = encode_them(
+                    list(texts), batch_size=self.batch_size or 32, show_progress_bar=False, normalize_embeddings=True
+                )
+        # Again in float32: a row that was normalised in bfloat16 has a length of 1 ± 0.002.
+        return unit_rows(np.asarray(vectors, dtype=np.float32), "the model's vectors")
+
+
+def _compute(job: _Job, texts: list[str], bar: Progress) -> FloatArray:
+    """The vectors of all texts; those of about equal length are encoded together."""
+    order = np.argsort([-len(text) for text in texts], kind="stable")
+    vectors: FloatArray | None = None
+    for start in range(0, len(texts), BLOCK):
+        rows = order[start : start + BLOCK]
+        found = job.run([texts[row] for row in rows])
+        if vectors is None:
+            vectors = np.empty((len(texts), found.shape[1]), dtype=np.float32)
+        vectors[rows] = found
+        bar.update(len(rows))
+    assert vectors is not None
+    return vectors
+
+
+def _cached(job: _Job, texts: list[str], progress: bool) -> tuple[FloatArray, Truncation]:
+    """Vectors and report, from the cache folder where they have been computed before.
+
+    Many texts are encoded in parts, each of which is kept as soon as it is complete: after a stop the
+    next call goes on from there. The whole is written to a file that is mapped, so that no more than a
+    part of it must be in memory.
+    """
+    key = job.key(texts)
+    parts = f"embedding-parts/{cache.digest(key)}"
+
+    def build(folder: Path) -> dict[str, Any]:
+        with _bar(texts, progress) as bar:
+            if len(texts) <= PART:
+                return _write(job, texts, bar, folder)
+            return _write_in_parts(job, texts, folder, bar, parts)
+
+    folder = cache.folder("embeddings", key, build)
+    shutil.rmtree(settings.current().cache_dir / parts, ignore_errors=True)
+    return _read(folder), Truncation(**cache.notes(folder))
+
+
+def _write(job: _Job, texts: list[str], bar: Progress, folder: Path) -> dict[str, Any]:
+    np.save(folder / VECTORS, _compute(job, texts, bar), allow_pickle=False)
+    return asdict(truncation(job.model, texts, job.kind))
+
+
+def _write_in_parts(job: _Job, texts: list[str], folder: Path, bar: Progress, parts: str) -> dict[str, Any]:
+    reports: list[dict[str, Any]] = []
+    whole: Any = None
+    for start in range(0, len(texts), PART):
+        some = texts[start : start + PART]
+        part = cache.folder(parts, job.key(some), partial(_write, job, some, bar))
+        vectors = _read(part)
+        if whole is None:
+            shape = (len(texts), vectors.shape[1])
+            whole = np.lib.format.open_memmap(folder / VECTORS, mode="w+", dtype=np.float32, shape=shape)
+        whole[start : start + len(some)] = vectors
+        reports.append(cache.notes(part))
+        bar.update(start + len(some) - bar.n)  # a part that was there has not moved it
+    whole.flush()
+    sums = {name: sum(report[name] for report in reports) for name in reports[0]}
+    return sums | {name: max(report[name] for report in reports) for name in ("longest", "limit")}
+
+
+def _read(folder: Path) -> FloatArray:
+    """The vectors of a folder, mapped where they are many: copies of what is changed stay in memory."""
+    mode: Literal["c"] | None = "c" if (folder / VECTORS).stat().st_size >= MAPPED_FROM else None
+    vectors: FloatArray = np.asarray(np.load(folder / VECTORS, mmap_mode=mode, allow_pickle=False))
+    return vectors
+
+
+def _bar(texts: Sequence[str], progress: bool) -> Progress:
+    return tqdm(total=len(texts), desc="Encoding", unit="text", disable=not progress)
 
 
 def cpu_has_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware; where torch cannot tell, no."""
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, probe, bool)()) for probe in probes)
-
-
-def _cached(
-    model: SentenceTransformer,
-    texts: list[str],
-    kind: Kind,
-    engine: str,
-    precision: str,
-    compute: Callable[[], tuple[FloatArray, Truncation]],
-) -> tuple[FloatArray, Truncation]:
-    """What `compute` returns, from the cache folder where it has been computed before."""
-    name, revision = identity(model)
-    key = {
-        "model": name,
-        "revision": revision,
-        "prompt": openvino_engine.prompt(model, kind),
-        "limit": model.max_seq_length,
-        "engine": engine,
-        "precision": precision,
-        "n_texts": len(texts),
-        "texts": cache.digest(texts),
-    }
-
-    def build(folder: Path) -> dict[str, Any]:
-        vectors, report = compute()
-        np.save(folder / "vectors.npy", vectors, allow_pickle=False)
-        return asdict(report)
-
-    folder = cache.folder("embeddings", key, build)
-    vectors = as_vectors(np.load(folder / "vectors.npy", allow_pickle=False), "the cached vectors")
-    return vectors, Truncation(**cache.notes(folder))
 
 
 def autocast(precision: str, device: str) -> AbstractContextManager[Any]:

@@ -22,7 +22,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers.utils import logging as transformers_logging
 
-from semsearch_nb import cache, packaged_e5, packaged_minilm, packaged_reranker, settings
+from semsearch_nb import cache, download, packaged_e5, packaged_minilm, packaged_reranker, settings
 from semsearch_nb.packaged_minilm import PackagedModelError as PackagedModelError
 
 NO_PROMPTS = {"query": "", "document": ""}
@@ -180,7 +180,7 @@ def _reranker_from_hub(on: str) -> CrossEncoder:
 def _hub(name: str) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except download.HUB_ERRORS as error:
         raise OSError(
             f"{name} could not be loaded from the Hugging Face hub; check the network, or go on without it: "
             'semsearch_nb.configure(models="packaged")'

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from semsearch_nb.vectors import FloatArray
 Model = SentenceTransformer | CrossEncoder
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TOKENS_AT_ONCE = 2_048  # of a batch, padding included: eight long paragraphs or a hundred questions
-KINDS = ("document", "query")
+KINDS: tuple[Literal["document"], Literal["query"]] = ("document", "query")
 MODELS_IN_MEMORY = 8
 TEXTS_AT_ONCE = 2_048  # that are tokenised together
 LAYOUT = 1  # of the converted files in the cache

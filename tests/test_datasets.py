@@ -1,9 +1,8 @@
-import dataclasses
 import json
 
 import pytest
 
-from semsearch_nb import datasets, settings
+from semsearch_nb import datasets
 from semsearch_nb.datasets import Collection, DatasetError, Document, Query, beir
 from semsearch_nb.datasets.collection import check
 
@@ -110,29 +109,6 @@ def test_without_articles_and_topics_every_third_query_is_held_out(tmp_path):
 def test_check_passes_a_collection_through():
     collection = Collection("own", (Document("d", "text"),), (Query("q", "text"),), {"q": {"d": 1}}, "here")
     assert check(collection) is collection
-
-
-@pytest.fixture
-def full_data(monkeypatch):
-    def switch(**changes):
-        monkeypatch.setattr(settings, "_current", dataclasses.replace(settings.current(), data="full", **changes))
-
-    return switch
-
-
-def test_full_data_reads_the_folder_that_the_user_names(full_data, tmp_path):
-    (tmp_path / "quora").mkdir()
-    (tmp_path / "quora" / "quora_duplicate_questions.tsv").write_text(
-        "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n0\t1\t2\tHow old is Rome?\tWhat is the age of Rome?\t1\n"
-    )
-    full_data(data_dir=tmp_path)
-    assert datasets.load("questions").query_texts == ["How old is Rome?"]
-
-
-def test_full_data_without_a_folder_says_how_to_go_on(full_data):
-    full_data(data_dir=None)
-    with pytest.raises(DatasetError, match=r"SEMSEARCH_DATA_DIR.*data='sample'"):
-        datasets.load("questions")
 
 
 def test_wordnet_is_whole():

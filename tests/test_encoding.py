@@ -1,4 +1,7 @@
 import dataclasses
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -139,3 +142,64 @@ def test_e5_works_through_the_same_call():
     query = encoding.encode_queries(model, ["Wie heißt die Hauptstadt von Frankreich?"])
     documents = encoding.encode_documents(model, ["Bananas are rich in potassium.", "Paris is the capital of France."])
     assert (query @ documents.T).argmax() == 1
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Parts of four texts and mapped files, so that a few texts take the way of half a million."""
+    monkeypatch.setattr(encoding, "PART", 4)
+    monkeypatch.setattr(encoding, "BLOCK", 2)
+    monkeypatch.setattr(encoding, "MAPPED_FROM", 1)
+
+
+MANY = [f"{number} cats {'and dogs ' * (number % 5)}" for number in range(10)] + ["word " * 300]
+
+
+def test_many_texts_are_encoded_in_parts_to_the_same_vectors(model, small_parts, tmp_path):
+    whole = encode(model, MANY, precision="float32", use_cache=False)
+    kept = encode(model, MANY, precision="float32")
+    assert np.allclose(kept, whole, atol=1e-6)
+    assert isinstance(kept.base, np.memmap) and kept.flags.writeable
+    kept[0] = 0  # a copy in memory: the file stays as it is
+    assert np.allclose(encode(model, MANY, precision="float32"), whole, atol=1e-6)
+    assert list((tmp_path / "embedding-parts").iterdir()) == []
+
+
+def test_the_report_on_parts_is_that_on_the_whole(model, small_parts):
+    with pytest.warns(encoding.TruncationWarning, match=r"1 of 11 texts .*the longest has 302"):
+        encoding.encode(model, MANY, "document", precision="float32")
+    assert encoding.truncation(model, MANY).n_tokens == encoding.truncation(model, list(reversed(MANY))).n_tokens
+
+
+STOPPED = """
+import os, sys
+from semsearch_nb import encoding, models
+encoding.PART, encoding.BLOCK = 4, 2
+seen = 0
+run = encoding._Job.run
+
+def run_and_count(self, texts):
+    global seen
+    seen += len(texts)
+    if seen > int(sys.argv[1]):
+        os.kill(os.getpid(), 9)
+    return run(self, texts)
+
+encoding._Job.run = run_and_count
+texts = [f"number {i}" for i in range(11)]
+vectors = encoding.encode_documents(models.load("symmetric"), texts, engine="torch", precision="float32")
+print(seen, vectors.shape)
+"""
+
+
+def test_a_process_that_was_killed_is_continued(tmp_path):
+    def start(limit):
+        environment = os.environ | {"SEMSEARCH_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", STOPPED, str(limit)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    assert start(7).returncode == -9  # within the second part
+    assert not list((tmp_path / "embeddings").glob("[!.]*"))
+    again = start(99)
+    assert again.stdout == "7 (11, 384)\n", again.stderr  # four of eleven were kept
+    assert start(0).stdout == "0 (11, 384)\n"
