@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import requests
 from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.file_download import repo_folder_name
 from requests.adapters import HTTPAdapter
 from tqdm.auto import tqdm
 from urllib3.util import Retry
@@ -71,13 +72,36 @@ def from_hub(data_set: str, name: str) -> Path:
     """
     for _ in range(2):
         try:
-            file = Path(hf_hub_download(data_set, name, repo_type="dataset"))
+            offline = not hub_answers()
+            file = Path(hf_hub_download(data_set, name, repo_type="dataset", local_files_only=offline))
         except HUB_ERRORS as error:
             raise DownloadError(f"{name} of the data set {data_set} is not to be had: {_first_line(error)}") from error
         if _is_whole(file):
             return file
         file.resolve().unlink()
     raise DownloadError(f"{name} of the data set {data_set} has another content than the hub's SHA-256 names")
+
+
+def hub_answers() -> bool:
+    """Whether the hub can be reached, told at once: its client tries for half a minute a file."""
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        requests.head(constants.ENDPOINT, timeout=TIMEOUT)
+    except (requests.exceptions.SSLError, requests.exceptions.ProxyError):
+        return True  # the hub's own client knows other certificates, and says more about proxies
+    except requests.RequestException:
+        return False
+    return True
+
+
+def drop_damaged(model: str) -> bool:
+    """Remove the files of a hub's model from the hub's cache whose content is not the expected, if any."""
+    blobs = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=model, repo_type="model"), "blobs")
+    damaged = [file for file in blobs.glob("*") if not _is_whole(file)]
+    for file in damaged:
+        file.unlink()
+    return bool(damaged)
 
 
 def _is_whole(file: Path) -> bool:

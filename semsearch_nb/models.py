@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
+from safetensors import SafetensorError
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers.utils import logging as transformers_logging
@@ -66,6 +67,7 @@ HUB = {
 ROLES = tuple(PACKAGED)
 
 HUB_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
+LOADING_ERRORS: tuple[type[Exception], ...] = (*download.HUB_ERRORS, SafetensorError)
 
 _identities: WeakKeyDictionary[SentenceTransformer | CrossEncoder, Identity] = WeakKeyDictionary()
 
@@ -164,27 +166,35 @@ def _modules(name: str, on: str, models: str, cache_dir: Path) -> tuple[Sentence
 
 def _from_hub(name: str, on: str) -> tuple[SentenceTransformer, str]:
     """A model of the Hugging Face hub; its revision is the commit that was downloaded."""
-    with _hub(name):
-        model = SentenceTransformer(name, device=on, model_kwargs={"dtype": torch.float32})
+    with _hub(name) as offline:
+        kwargs = {"dtype": torch.float32}
+        model = SentenceTransformer(name, device=on, model_kwargs=kwargs, local_files_only=offline)
     return model, _commit(model) or identity(model).revision
 
 
 def _reranker_from_hub(on: str) -> CrossEncoder:
-    with _hub(HUB_RERANKER):
-        model: CrossEncoder = CrossEncoder(HUB_RERANKER, device=on, model_kwargs={"dtype": torch.float32})
+    with _hub(HUB_RERANKER) as offline:
+        kwargs = {"dtype": torch.float32}
+        model: CrossEncoder = CrossEncoder(HUB_RERANKER, device=on, model_kwargs=kwargs, local_files_only=offline)
     model.eval()
     return model
 
 
 @contextmanager
-def _hub(name: str) -> Iterator[None]:
+def _hub(name: str) -> Iterator[bool]:
+    """Gives whether only cached files are to be used; what arrived damaged is an error, and removed."""
+    problem: Exception | None = None
     try:
-        yield
-    except download.HUB_ERRORS as error:
+        yield not download.hub_answers()
+    except LOADING_ERRORS as error:
+        problem = error
+    damaged = download.drop_damaged(name)
+    if damaged or problem:
+        why = "its files arrived damaged; load it again" if damaged else "check the network"
         raise OSError(
-            f"{name} could not be loaded from the Hugging Face hub; check the network, or go on without it: "
+            f"{name} could not be loaded from the Hugging Face hub; {why}, or go on without it: "
             'semsearch_nb.configure(models="packaged")'
-        ) from error
+        ) from problem
 
 
 def _commit(model: SentenceTransformer | CrossEncoder) -> str | None:
