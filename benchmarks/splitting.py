@@ -88,7 +88,7 @@ def measure(indices: np.ndarray[Any, Any], holds: list[list[bool]], lengths: np.
     ]
 
 
-def run(file: Path, step: int) -> Iterator[dict[str, Any]]:
+def run(file: Path, step: int, roles: list[str]) -> Iterator[dict[str, Any]]:
     """A row of the report for every way to split, with and without title, and method."""
     titles, texts, questions = read(file)
     questions = questions[::step]
@@ -99,7 +99,7 @@ def run(file: Path, step: int) -> Iterator[dict[str, Any]]:
         documents = [f"{titles[s[0]]}. {text}" if titled else text for s, text in zip(spans, bare, strict=True)]
         lengths = np.array([len(text.split()) for text in bare])
         found = {"BM25": lexical.BM25(documents).search(asked, k=DEPTH).indices}
-        for role in ("symmetric", "asymmetric"):
+        for role in roles:
             model = models.load(role)
             corpus = encoding.encode_documents(model, documents)
             name_of_model = models.identity(model).name
@@ -145,13 +145,14 @@ def markdown(rows: list[dict[str, Any]], n_questions: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=4, help="ask every so many-th question")
+    parser.add_argument("--roles", nargs="*", default=["symmetric", "asymmetric"], help="of the models; BM25 is always")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", encoding.TruncationWarning)
     folder = settings.current().data_dir
     if folder is None:
         raise SystemExit("set SEMSEARCH_DATA_DIR to a folder with squad/dev-v1.1.json")
     file = folder / "squad" / "dev-v1.1.json"
-    rows = list(run(file, arguments.every))
+    rows = list(run(file, arguments.every, arguments.roles))
     n_questions = len(read(file)[2][:: arguments.every])
     RESULTS.mkdir(exist_ok=True)
     report = {"n_questions": n_questions, "rows": rows}

@@ -313,15 +313,16 @@ class _Job:
 
 def _compute(job: _Job, texts: list[str], bar: Progress) -> FloatArray:
     """The vectors of all texts; those of about equal length are encoded together."""
-    order = np.argsort([-len(text) for text in texts], kind="stable")
     vectors: FloatArray | None = None
+    order = _longest_first(texts)
     for start in range(0, len(texts), BLOCK):
         rows = order[start : start + BLOCK]
-        found = job.run([texts[row] for row in rows])
+        some = [texts[row] for row in rows]
+        found = job.run(some)
         if vectors is None:
             vectors = np.empty((len(texts), found.shape[1]), dtype=np.float32)
         vectors[rows] = found
-        bar.update(len(rows))
+        bar.update(sum(map(len, some)))
     assert vectors is not None
     return vectors
 
@@ -355,16 +356,20 @@ def _write(job: _Job, texts: list[str], bar: Progress, folder: Path) -> dict[str
 def _write_in_parts(job: _Job, texts: list[str], folder: Path, bar: Progress, parts: str) -> dict[str, Any]:
     reports: list[dict[str, Any]] = []
     whole: Any = None
+    order = _longest_first(texts)
+    done = 0
     for start in range(0, len(texts), PART):
-        some = texts[start : start + PART]
+        rows = order[start : start + PART]
+        some = [texts[row] for row in rows]
         part = cache.folder(parts, job.key(some), partial(_write, job, some, bar))
         vectors = _read(part)
         if whole is None:
             shape = (len(texts), vectors.shape[1])
             whole = np.lib.format.open_memmap(folder / VECTORS, mode="w+", dtype=np.float32, shape=shape)
-        whole[start : start + len(some)] = vectors
+        whole[rows] = vectors
         reports.append(cache.notes(part))
-        bar.update(start + len(some) - bar.n)  # a part that was there has not moved it
+        done += sum(map(len, some))
+        bar.update(done - bar.n)  # a part that was there has not moved it
     whole.flush()
     sums = {name: sum(report[name] for report in reports) for name in reports[0]}
     return sums | {name: max(report[name] for report in reports) for name in ("longest", "limit")}
@@ -377,8 +382,14 @@ def _read(folder: Path) -> FloatArray:
     return vectors
 
 
+def _longest_first(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.argsort([-len(text) for text in texts], kind="stable")
+
+
 def _bar(texts: Sequence[str], progress: bool) -> Progress:
-    return tqdm(total=len(texts), desc="Encoding", unit="text", disable=not progress)
+    """Counts characters, not texts: as long texts come first, only then is its estimate right."""
+    total = sum(map(len, texts))
+    return tqdm(total=total, desc="Encoding", unit="character", unit_scale=True, disable=not progress)
 
 
 def cpu_has_bfloat16() -> bool:

@@ -114,7 +114,7 @@ def _load_reranker(on: str, models: str) -> CrossEncoder:
             name = packaged_reranker.NAME
         else:
             model, name = _reranker_from_hub(on), HUB_RERANKER
-            revision = _commit(model) or identity(model).revision
+            revision = download.commit(name) or identity(model).revision
     _identities[model] = Identity(name, revision)
     return model
 
@@ -169,7 +169,7 @@ def _from_hub(name: str, on: str) -> tuple[SentenceTransformer, str]:
     with _hub(name) as offline:
         kwargs = {"dtype": torch.float32}
         model = SentenceTransformer(name, device=on, model_kwargs=kwargs, local_files_only=offline)
-    return model, _commit(model) or identity(model).revision
+    return model, download.commit(name) or identity(model).revision
 
 
 def _reranker_from_hub(on: str) -> CrossEncoder:
@@ -195,12 +195,6 @@ def _hub(name: str) -> Iterator[bool]:
             f"{name} could not be loaded from the Hugging Face hub; {why}, or go on without it: "
             'semsearch_nb.configure(models="packaged")'
         ) from problem
-
-
-def _commit(model: SentenceTransformer | CrossEncoder) -> str | None:
-    """The commit of the hub that was downloaded."""
-    commit = getattr(getattr(model[0].auto_model, "config", None), "_commit_hash", None)
-    return str(commit) if commit else None
 
 
 def _minilm(on: str) -> tuple[SentenceTransformer, str]:

@@ -1,7 +1,7 @@
 """A small server on loopback that answers what `huggingface_hub` asks under `HF_ENDPOINT`, and plain addresses.
 
-It can fail on purpose: `hub.faults[file]` is a list of what happens to the next requests for the body of a
-file of that name, an HTTP status, `"cut"` (the body ends in the middle) or `"wrong"` (another body of the same length).
+It can fail on purpose: `hub.faults["repository/file"]` is a list of what happens to the next requests for the
+body of that file, an HTTP status, `"cut"` (the body ends in the middle) or `"wrong"` (another body of the same length).
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def file(self, path: str, repo: str, name: str, headers: dict[str, str]) -> None:
         content = self.hub.files.get(repo, {}).get(name)
-        fault = self.hub.faults[name].pop(0) if self.command == "GET" and self.hub.faults[name] else None
+        faults = self.hub.faults[f"{repo}/{name}"] if self.command == "GET" else []
+        fault = faults.pop(0) if faults else None
         if content is None:
             code = "EntryNotFound" if repo in self.hub.files else "RepoNotFound"
             return self.send(path, 404, b"", {**headers, "X-Error-Code": code})

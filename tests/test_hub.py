@@ -91,13 +91,13 @@ ANSWER = "['How old is Rome?']\n"
 
 
 @pytest.fixture
-def quora_name(hub):
+def quora_path(hub):
     repo, name = quora.HUB
     hub.files[f"datasets/{repo}"][name] = parquet(PAIRS)
-    return name
+    return f"datasets/{repo}/{name}"
 
 
-def test_a_data_set_is_downloaded_once(hub, run, quora_name):
+def test_a_data_set_is_downloaded_once(hub, run, quora_path):
     assert run(QUESTIONS) == ANSWER
     assert len(hub.bodies(".parquet")) == 1
     assert run(QUESTIONS) == run(QUESTIONS, HF_HUB_OFFLINE="1") == ANSWER
@@ -110,29 +110,29 @@ def test_wikipedia_comes_from_the_hub_in_passages(hub, run):
     assert run(PASSAGES) == f"{[TEXT]}\n"
 
 
-def test_two_processes_download_once(hub, client, quora_name):
+def test_two_processes_download_once(hub, client, quora_path):
     both = [client(QUESTIONS) for _ in range(2)]
     assert [process.communicate()[0] for process in both] == [ANSWER] * 2
     assert len(hub.bodies(".parquet")) == 1
 
 
-def test_a_body_that_is_cut_is_continued(hub, run, quora_name):
+def test_a_body_that_is_cut_is_continued(hub, run, quora_path):
     # The client writes pieces of 10 MB, so that only a larger file has something to go on from.
     noise = pyarrow.array([os.urandom(8_000_000)] * 3)
     hub.files[f"datasets/{quora.HUB[0]}"][quora.HUB[1]] = parquet(PAIRS | {"noise": noise}, dictionary=False)
-    hub.faults[quora_name] = ["cut"]
+    hub.faults[quora_path] = ["cut"]
     assert run(QUESTIONS) == ANSWER
     assert [request.status for request in hub.bodies(".parquet")] == [200, 206]
 
 
-def test_a_wrong_body_is_noticed_and_asked_for_again(hub, run, quora_name):
-    hub.faults[quora_name] = ["wrong"]
+def test_a_wrong_body_is_noticed_and_asked_for_again(hub, run, quora_path):
+    hub.faults[quora_path] = ["wrong"]
     assert run(QUESTIONS) == ANSWER
     assert len(hub.bodies(".parquet")) == 2
 
 
-def test_the_client_waits_when_the_hub_says_so(hub, run, quora_name):
-    hub.faults[quora_name] = [429]
+def test_the_client_waits_when_the_hub_says_so(hub, run, quora_path):
+    hub.faults[quora_path] = [429]
     assert run(QUESTIONS) == ANSWER
     assert [r.status for r in hub.requests if r.method == "GET" and r.path.endswith(".parquet")] == [429, 200]
 
@@ -155,11 +155,11 @@ except datasets.DatasetError as error:
     ],
     ids=["404", "wrong twice", "offline", "no network"],
 )
-def test_what_cannot_be_had_names_the_ways_to_go_on(faults, environment, words, hub, run, quora_name):
+def test_what_cannot_be_had_names_the_ways_to_go_on(faults, environment, words, hub, run, quora_path):
     if faults is None:
         hub.files.clear()
     else:
-        hub.faults[quora_name] = faults
+        hub.faults[quora_path] = faults
     message = run(LOAD + FAILING.format(name="questions"), **environment)
     assert words in message
     assert "Set SEMSEARCH_DATA_DIR to a folder with quora/quora_duplicate_questions.tsv" in message
@@ -195,7 +195,7 @@ def test_an_address_is_downloaded_once_by_two_processes_and_then_needs_no_networ
 
 
 def test_a_cut_is_continued_and_too_many_requests_are_waited_for(hub, run, url):
-    hub.faults["papers.json"] = [429, "cut", 503]
+    hub.faults["/papers.json"] = [429, "cut", 503]
     right = hashlib.sha256(URL_FILE).hexdigest()
     assert run(PLAIN, URL=url, SHA256=right) == f"{len(URL_FILE)}\n"
     assert [request.status for request in hub.requests] == [429, 200, 503, 206]
@@ -212,7 +212,7 @@ def test_a_process_that_was_killed_is_continued(hub, client, run, url, tmp_path)
 
 
 def test_a_changed_file_is_not_continued(hub, run, url, tmp_path):
-    hub.faults["papers.json"] = ["cut", 404]
+    hub.faults["/papers.json"] = ["cut", 404]
     assert "404" in run(PLAIN, URL=url)
     hub.files[""]["papers.json"] = b"{}" + URL_FILE
     assert run(PLAIN, URL=url) == f"{len(URL_FILE) + 2}\n"
@@ -231,7 +231,7 @@ def test_a_changed_file_is_not_continued(hub, run, url, tmp_path):
     ids=["404", "429 for ever", "another content", "offline", "no network"],
 )
 def test_an_address_that_fails_says_why_and_leaves_nothing(faults, environment, words, hub, run, url, tmp_path):
-    hub.faults["papers.json"] = faults
+    hub.faults["/papers.json"] = faults
     assert words in run(PLAIN, **{"URL": url, **environment})
     assert not list((tmp_path / "cache" / "downloads").rglob("*.json"))
 
@@ -284,27 +284,32 @@ def test_every_role_loads_from_the_hub_once(hub_models, run):
     assert len(hub_models.requests) == before
 
 
-FAILING_MODEL = """
+FAILING_MODELS = """
+import json
 from semsearch_nb import configure, models
 configure(models="hub")
-try:
-    models.load("symmetric")
-except OSError as error:
-    print(error)
+words = {}
+for role in ("symmetric", "multilingual", "publications"):
+    try:
+        models.load(role)
+    except OSError as error:
+        words[role] = str(error)
+print(json.dumps(words))
 """
 
 
-@pytest.mark.parametrize("fault", ["404", "no network", "wrong", "cut"])
-def test_a_model_that_cannot_be_had_names_the_packaged_one(fault, hub_models, run, tmp_path):
-    name = models.HUB["symmetric"].name
-    environment = {"HF_ENDPOINT": "http://127.0.0.1:9"} if fault == "no network" else {}
-    if fault == "404":
-        hub_models.files.clear()
-    elif fault in ("wrong", "cut"):
-        hub_models.faults["model.safetensors"] = [fault] * 99
+def test_models_that_cannot_be_had_name_the_packaged_ones(hub_models, run, tmp_path):
+    lacking, cut, wrong = (models.HUB[role].name for role in ("symmetric", "multilingual", "publications"))
+    del hub_models.files[lacking]
+    hub_models.faults[f"{cut}/model.safetensors"] = ["cut"] * 99
+    hub_models.faults[f"{wrong}/model.safetensors"] = ["wrong"] * 99
+    for name in (cut, wrong):
         hub_models.files[name]["model.safetensors"] = b"1" * 100
-    message = run(FAILING_MODEL, **environment)
-    assert f"{name} could not be loaded from the Hugging Face hub" in message
-    assert ("arrived damaged; load it again" in message) == (fault == "wrong")
-    assert 'configure(models="packaged")' in message
-    assert fault != "wrong" or not list((tmp_path / "hf").rglob(hub_models.sha256(b"1" * 100)))
+    words = json.loads(run(FAILING_MODELS))
+    for name, message in zip((lacking, cut, wrong), words.values(), strict=True):
+        assert f"{name} could not be loaded from the Hugging Face hub" in message
+        assert 'configure(models="packaged")' in message
+        assert ("arrived damaged; load it again" in message) == (name == wrong)
+    assert not [file for file in (tmp_path / "hf").rglob(hub_models.sha256(b"1" * 100)) if file.is_file()]
+    without = json.loads(run(FAILING_MODELS, HF_ENDPOINT="http://127.0.0.1:9"))
+    assert all("check the network" in message for message in without.values())
