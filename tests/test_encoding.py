@@ -165,6 +165,12 @@ def test_many_texts_are_encoded_in_parts_to_the_same_vectors(model, small_parts,
     assert list((tmp_path / "embedding-parts").iterdir()) == []
 
 
+def test_the_bar_ends_full(model, small_parts, capsys):
+    encode(model, MANY, progress=True)
+    bar = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
+    assert "Encoding: 100%" in bar
+
+
 def test_the_report_on_parts_is_that_on_the_whole(model, small_parts):
     with pytest.warns(encoding.TruncationWarning, match=r"1 of 11 texts .*the longest has 302"):
         encoding.encode(model, MANY, "document", precision="float32")
