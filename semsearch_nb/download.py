@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 import requests
 from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.file_download import repo_folder_name
 from requests.adapters import HTTPAdapter
 from tqdm.auto import tqdm
 from urllib3.util import Retry
@@ -110,7 +109,7 @@ def drop_damaged(model: str) -> bool:
 
 
 def _in_hub_cache(model: str) -> Path:
-    return Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=model, repo_type="model"))
+    return Path(constants.HF_HUB_CACHE, f"models--{model.replace('/', '--')}")
 
 
 def _is_whole(file: Path) -> bool:
