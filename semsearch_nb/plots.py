@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from matplotlib.patches import Patch
 
 from semsearch_nb.benchmark import Point, Timing, frontier
 from semsearch_nb.evaluation import Interval
+from semsearch_nb.thresholds import Curve, Threshold
 from semsearch_nb.vectors import unit_rows
 
 # Okabe and Ito's palette: told apart by readers with any colour vision, and in grey by the markers.
@@ -289,6 +291,48 @@ def plot_families(points: Any, query: Any, *, seed: int = 0) -> Figure:
         axes.set_title(f"{title}: {len(seen)} of {len(points)} looked at")
         axes.set(xticks=[], yticks=[], xlim=_around(points[:, 0]), ylim=_around(points[:, 1]))
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def plot_thresholds(curves: Mapping[str, Curve], chosen: Mapping[str, Threshold] | None = None) -> Figure:
+    """Precision and recall over the least score, one panel a model; a line where a threshold was chosen."""
+    figure, panels = plt.subplots(
+        1, len(curves), figsize=(4.6 * len(curves), 3.8), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axes, (name, curve) in zip(panels[0], curves.items(), strict=True):
+        every = max(1, len(curve.scores) // 8)
+        for number, (label, values) in enumerate((("precision", curve.precision), ("recall", curve.recall))):
+            axes.plot(curve.scores, values, ms=6, markevery=every, label=label, **_style(number))
+        if chosen:
+            axes.axvline(chosen[name].score, color="black", ls="--", lw=1)
+            axes.annotate(f" {chosen[name].score:.2f}", (chosen[name].score, 0.02))
+        axes.set(title=name, xlabel="least score of a match", ylim=(0, 1.03))
+        _clean(axes)
+    panels[0][0].legend(frameon=False, loc="lower left")
+    return figure
+
+
+def plot_map(points: Any, topics: Sequence[str], *, n_named: int = 8) -> Figure:
+    """Documents as points, the `n_named` largest topics by colour and marker and named in the middle, others grey.
+
+    Args:
+        points: shape `(n, 2)`.
+        topics: one a point.
+    """
+    points, topics = np.asarray(points), np.asarray(topics)
+    figure, axes = _figure(9, 6)
+    named = [topic for topic, _ in Counter(topics.tolist()).most_common(n_named)]
+    others = ~np.isin(topics, named)
+    axes.scatter(*points[others].T, s=18, color="lightgrey", label="other topics")
+    for number, topic in enumerate(named):
+        of_topic = points[topics == topic]
+        style = _style(number)
+        axes.scatter(*of_topic.T, s=34, label=topic, alpha=0.85, **style)
+        box = {"boxstyle": "round,pad=0.2", "fc": "white", "ec": style["color"], "alpha": 0.85}
+        axes.annotate(topic, np.median(of_topic, axis=0), ha="center", va="center", weight="bold", size=9, bbox=box)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1))
     return figure
 
 

@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from semsearch_nb import plots
+from semsearch_nb import plots, thresholds
 from semsearch_nb.benchmark import Point, Timing
 from semsearch_nb.evaluation import Interval
 
@@ -38,6 +38,11 @@ FIGURES = {
         {"m": {"16": ([1, 2], [3, 4]), "32": ([1, 2], [5, 6])}, "cells": {"": ([1, 2], [1, 2])}},
         xlabels=["ef", "nprobe"], ylabel="recall@10", log_x=True,
     ),
+    "thresholds": lambda: plots.plot_thresholds(
+        {name: thresholds.curve([0.2, 0.5, 0.9], [False, True, True]) for name in ("MiniLM", "e5")},
+        {name: thresholds.Threshold(0.5, 1.0, 1.0) for name in ("MiniLM", "e5")},
+    ),
+    "map": lambda: plots.plot_map(np.random.default_rng(0).random((30, 2)), ["a"] * 12 + ["b"] * 10 + list("cdefghij")),
     "encoders": plots.plot_encoders,
     "pool": lambda: plots.plot_pool([10, 50], {"recall": [0.5, 0.9], "nDCG@10": [0.4, 0.6]}, [20.0, 100.0]),
     "families": lambda: plots.plot_families(np.random.default_rng(0).random((80, 2)), [0.4, 0.6]),
@@ -106,3 +111,9 @@ def test_a_pool_shows_quality_and_time_on_axes_of_their_own():
     assert [line.get_ydata().tolist() for line in quality.lines] == [[0.5, 0.9], [0.4, 0.6]]
     assert [bar.get_height() for bar in time.patches] == [20.0, 100.0]
     assert [label.get_text() for label in quality.get_xticklabels()] == ["10", "50"]
+
+
+def test_a_map_names_the_largest_topics():
+    axes = plots.plot_map(np.zeros((6, 2)), ["a", "a", "b", "b", "c", "d"], n_named=2).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["a", "b"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["other topics", "a", "b"]

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semsearch_nb import thresholds
+
+SCORES = [0.9, 0.8, 0.8, 0.6, 0.4]
+RIGHT = [True, True, False, True, False]
+
+
+def test_the_curve_by_hand():
+    found = thresholds.curve(SCORES, RIGHT)
+    assert np.allclose(found.scores, [0.4, 0.6, 0.8, 0.9])
+    assert np.allclose(found.precision, [3 / 5, 3 / 4, 2 / 3, 1])
+    assert np.allclose(found.recall, [1, 1, 2 / 3, 1 / 3])
+
+
+def test_the_lowest_score_that_is_precise_enough_is_chosen():
+    assert thresholds.choose(SCORES, RIGHT, precision=0.7) == pytest.approx((0.6, 0.75, 1.0))
+    assert thresholds.choose(SCORES, RIGHT, precision=0.9) == pytest.approx((0.9, 1.0, 1 / 3))
+
+
+@given(st.lists(st.tuples(st.floats(-1, 1, width=32), st.booleans()), min_size=1, max_size=40))
+def test_what_was_chosen_keeps_its_promise_and_no_lower_score_does(examples):
+    scores, right = [score for score, _ in examples], [is_right for _, is_right in examples]
+    if not any(right):
+        return
+    wanted = sum(right) / len(right)  # always reached: by keeping everything
+    chosen = thresholds.choose(scores, right, precision=wanted)
+    assert chosen.precision >= wanted - 1e-9 and chosen.recall == 1
+    assert chosen == thresholds.measure(scores, right, chosen.score)
+
+
+def test_nothing_above_the_threshold_is_perfectly_precise_and_finds_nothing():
+    assert thresholds.measure(SCORES, RIGHT, 0.95) == (0.95, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("scores", "right", "precision", "message"),
+    [
+        ([0.1, 0.2], [True], 0.5, "same shape"),
+        ([[0.1]], [[True]], 0.5, "same shape"),
+        ([0.1, np.nan], [True, False], 0.5, "finite"),
+        ([0.1, 0.2], [2, 0], 0.5, "True or False"),
+        ([0.1, 0.2], [False, False], 0.5, "False everywhere"),
+        ([0.1, 0.2], [True, False], 0, "between 0 and 1"),
+        ([0.1, 0.2], [True, False], 1.5, "between 0 and 1"),
+        ([0.1, 0.2], [True, False], 0.9, "the highest is 0.50"),
+    ],
+)
+def test_bad_input_is_named(scores, right, precision, message):
+    with pytest.raises(ValueError, match=message):
+        thresholds.choose(scores, right, precision=precision)
