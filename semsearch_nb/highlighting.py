@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from sentence_transformers import CrossEncoder
@@ -13,9 +14,8 @@ from semsearch_nb.vectors import as_texts
 
 Span = tuple[int, int]
 # A sentence ends at . ! or ? before a space and what may begin another one; not after "e.g." or an initial.
-_END = re.compile(
-    r"""(?<!\b[A-Z])(?<!\be\.g)(?<!\bi\.e)(?<!\bca)(?<!\bSt)(?<!\bDr)[.!?]["”’)]*\s+(?=["“‘(]?[A-Z0-9])"""
-)
+_ABBREVIATED = r"(?<!\b[A-Z])(?<!\be\.g)(?<!\bi\.e)(?<!\bca)(?<!\bSt)(?<!\bDr)"
+_END = re.compile(_ABBREVIATED + r"""[.!?]["”’)]*\s+(?=["“‘(]?[A-Z0-9])""")
 
 
 def sentences(text: str) -> list[Span]:
@@ -26,7 +26,7 @@ def sentences(text: str) -> list[Span]:
     """
     starts = [0, *(match.end() for match in _END.finditer(text)), len(text)]
     found = []
-    for start, stop in zip(starts, starts[1:], strict=False):
+    for start, stop in pairwise(starts):
         part = text[start:stop]
         if part.strip():
             left = start + len(part) - len(part.lstrip())
@@ -49,5 +49,5 @@ def answer_spans(question: str, texts: Sequence[str], model: CrossEncoder) -> li
             raise ValueError(f"texts[{number}] is blank; there is no sentence in it")
     pairs = [(question, text[a:b]) for text, of_text in zip(texts, spans, strict=True) for a, b in of_text]
     scores = reranking.score(model, pairs, progress=False)
-    first = np.cumsum([0, *(len(of_text) for of_text in spans)])
-    return [of_text[int(scores[a:b].argmax())] for of_text, a, b in zip(spans, first, first[1:], strict=False)]
+    scores_of_texts = np.split(scores, np.cumsum([len(of_text) for of_text in spans])[:-1])
+    return [of_text[int(row.argmax())] for of_text, row in zip(spans, scores_of_texts, strict=True)]

@@ -80,6 +80,17 @@ def test_a_third_of_the_questions_share_no_content_word_with_an_answer(passages)
     assert unshared / len(passages.queries) > 1 / 3
 
 
+def test_questions_in_german_and_chinese_have_the_judgements_of_the_english_ones(passages):
+    collection = datasets.load("passages", split="multilingual")
+    assert Counter(query.metadata["language"] for query in collection.queries) == {"de": 26, "zh": 26}
+    _, held_out = passages.split()
+    for query in collection.queries:
+        english = query.id.removesuffix(f"-{query.metadata['language']}")
+        assert english in held_out.qrels, query.id  # unknown to the re-ranker
+        assert collection.qrels[query.id] == passages.qrels[english], query.id
+        assert bool(re.search("[\u4e00-\u9fff]", query.text)) == (query.metadata["language"] == "zh"), query.id
+
+
 def test_topics_share_their_vocabulary(passages):
     """In each topic some content word stands in at least half of its ten passages."""
     words = defaultdict(Counter)
