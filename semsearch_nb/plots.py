@@ -319,15 +319,15 @@ def plot_map(points: Any, topics: Sequence[str], *, n_named: int = 8) -> Figure:
         points: shape `(n, 2)`.
         topics: one a point.
     """
-    points, topics = np.asarray(points), np.asarray(topics)
+    points, of_point = np.asarray(points), np.asarray(topics)
     figure, axes = _figure(9, 6)
-    named = [topic for topic, _ in Counter(topics.tolist()).most_common(n_named)]
-    others = ~np.isin(topics, named)
-    axes.scatter(*points[others].T, s=18, color="lightgrey", label="other topics")
+    named = [topic for topic, _ in Counter(topics).most_common(n_named)]
+    others = points[~np.isin(of_point, named)]
+    axes.scatter(others[:, 0], others[:, 1], s=18, color="lightgrey", label="other topics")
     for number, topic in enumerate(named):
-        of_topic = points[topics == topic]
+        of_topic = points[of_point == topic]
         style = _style(number)
-        axes.scatter(*of_topic.T, s=34, label=topic, alpha=0.85, **style)
+        axes.scatter(of_topic[:, 0], of_topic[:, 1], s=34, label=topic, alpha=0.85, **style)
         box = {"boxstyle": "round,pad=0.2", "fc": "white", "ec": style["color"], "alpha": 0.85}
         axes.annotate(topic, np.median(of_topic, axis=0), ha="center", va="center", weight="bold", size=9, bbox=box)
     axes.set(xticks=[], yticks=[])

@@ -27,7 +27,8 @@ def show(answer: Answer, examples: Sequence[str], *, label: str = "Question") ->
     """
     if not examples:
         raise ValueError("examples is empty; an exported page would show nothing")
-    display(HTML("".join(as_table(example, answer(example)) for example in examples)))
+    table = "".join(as_table(example, answer(example)) for example in examples)
+    display(HTML(table))  # type: ignore[no-untyped-call]
     box = ipywidgets.Text(description=label, placeholder="type, then press Enter", continuous_update=False)
     found = ipywidgets.HTML()
 
@@ -36,7 +37,7 @@ def show(answer: Answer, examples: Sequence[str], *, label: str = "Question") ->
         found.value = as_table(question, answer(question)) if question else ""
 
     box.observe(update, names="value")
-    display(ipywidgets.VBox([box, found]))
+    display(ipywidgets.VBox([box, found]))  # type: ignore[no-untyped-call]
 
 
 def as_table(question: str, rows: Sequence[tuple[str, str]]) -> str:
