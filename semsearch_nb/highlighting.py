@@ -34,7 +34,7 @@ def sentences(text: str) -> list[Span]:
     return found
 
 
-def answer_spans(question: str, texts: Sequence[str], model: CrossEncoder) -> list[Span]:
+def answer_spans(question: str, texts: Sequence[str], model: CrossEncoder, *, use_cache: bool = True) -> list[Span]:
     """For each text, where the sentence stands that the cross-encoder scores highest for the question.
 
     A re-ranker that was trained on single sentences too, as ours was, can do this; it marks a sentence
@@ -48,6 +48,6 @@ def answer_spans(question: str, texts: Sequence[str], model: CrossEncoder) -> li
         if not of_text:
             raise ValueError(f"texts[{number}] is blank; there is no sentence in it")
     pairs = [(question, text[a:b]) for text, of_text in zip(texts, spans, strict=True) for a, b in of_text]
-    scores = reranking.score(model, pairs, progress=False)
+    scores = reranking.score(model, pairs, use_cache=use_cache, progress=False)
     scores_of_texts = np.split(scores, np.cumsum([len(of_text) for of_text in spans])[:-1])
     return [of_text[int(row.argmax())] for of_text, row in zip(spans, scores_of_texts, strict=True)]

@@ -125,6 +125,13 @@ def test_duplicates_are_all_of_the_cluster_and_only_those(questions, multilingua
             assert set(collection.qrels[query.id]) == members, query.id
 
 
+def test_what_other_languages_ask_is_also_asked_in_english(multilingual):
+    english = datasets.load("questions", split="multilingual-in-english")
+    grades = {query.metadata["cluster"]: english.qrels[query.id] for query in english.queries}
+    assert {query.metadata["language"] for query in english.queries} == {"en"}
+    assert {query.metadata["cluster"]: multilingual.qrels[query.id] for query in multilingual.queries} == grades
+
+
 def test_near_misses_share_words_with_their_cluster(questions):
     words = defaultdict(set)
     for item in (*questions.queries, *questions.documents):

@@ -22,7 +22,8 @@ def load(name: str | Path, *, split: str = "test") -> Collection:
         name: `"passages"`, `"publications"`, `"questions"` or `"wordnet"`; or a folder in the BEIR
             layout, given as a `Path` or as a string with a slash in it. With `data="full"` the first
             three are joined with the original data set behind them (`datasets.full`).
-        split: which judgements; `"questions"` also has `"multilingual"`.
+        split: which judgements; `"passages"` and `"questions"` also have `"multilingual"`, and `"questions"`
+            has `"multilingual-in-english"`, which asks the same in English.
 
     Raises:
         DatasetError: no such data set, or it is malformed: the message names file and line; or it
