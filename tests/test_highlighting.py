@@ -30,11 +30,12 @@ def test_edges(text, expected):
 
 def test_the_sentence_that_answers_is_marked():
     texts = [
-        "The Nile is long. Every summer its water rose, as rain fell in the highlands. Farmers waited for it.",
+        "The Nile is the longest river of Africa. Its water rose every summer and flooded the fields. "
+        "Many temples stand on its banks.",
         "Chess is old. A game ends with checkmate.",
     ]
-    spans = highlighting.answer_spans("When does the Nile rise?", texts, models.load_reranker())
-    assert texts[0][slice(*spans[0])].startswith("Every summer")
+    spans = highlighting.answer_spans("At what time of the year did the water rise?", texts, models.load_reranker())
+    assert texts[0][slice(*spans[0])].startswith("Its water rose")
     assert len(spans) == 2
 
 

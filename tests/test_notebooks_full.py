@@ -1,0 +1,87 @@
+"""The applications with the other switches: original data from a folder, models from a hub on loopback.
+
+The hub serves MiniLM under every model's name and our own re-ranker under that of MS MARCO; the folder
+holds the beginnings of the real files, and paragraphs of SQuAD as an encyclopedia.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import os
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+from hub import serve
+
+from semsearch_nb import models, packaged_minilm
+from semsearch_nb.datasets import squad
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+QUORA = "quora/quora_duplicate_questions.tsv"
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    reranker = tmp_path_factory.mktemp("reranker")
+    try:
+        minilm = packaged_minilm.find()
+        models.load_reranker().save_pretrained(str(reranker))
+    except models.PackagedModelError as error:
+        pytest.skip(str(error))
+    folders = {source.name: minilm for source in models.HUB.values()} | {models.HUB_RERANKER: reranker}
+    with serve() as server:
+        for name, folder in folders.items():
+            server.files[name] = {f.relative_to(folder).as_posix(): f for f in folder.rglob("*") if f.is_file()}
+        yield server
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, shared_data):
+    """The layouts of the original data, in small."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("quora", "emnlp", "wikipedia"):
+        (folder / name).mkdir()
+    for file in (shared_data / "emnlp").iterdir():
+        (folder / "emnlp" / file.name).symlink_to(file)
+    with open(shared_data / QUORA, encoding="utf-8") as lines:
+        (folder / QUORA).write_text("".join(itertools.islice(lines, 2_000)), encoding="utf-8")
+    articles: dict[str, list[str]] = {}
+    for document in squad.read(shared_data / "squad" / "dev-v1.1.json").documents:
+        articles.setdefault(document.metadata["article"], []).append(document.text)
+    rows = [
+        json.dumps({"id": str(number), "title": title, "paragraphs": texts[:10]})
+        for number, (title, texts) in enumerate(articles.items())
+    ]
+    with gzip.open(folder / "wikipedia" / "simplewiki-2020-11-01.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.write("\n".join(rows))
+    return folder
+
+
+@pytest.mark.parametrize("number", ["07", "08", "09"])
+def test_applications_run_with_full_data_and_hub_models(number, hub, folder, tmp_path, monkeypatch):
+    (file,) = NOTEBOOKS.glob(f"{number}_*.ipynb")
+    notebook = nbformat.read(file, as_version=4)
+    (setup,) = (cell for cell in notebook.cells if cell.metadata.get("semsearch") == "setup")
+    assert "semsearch_nb.configure()" in setup.source
+    setup.source = setup.source.replace("configure()", 'configure(data="full", models="hub")', 1)
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("POOL = 20", "POOL = 5")  # the cross-encoder takes most of the time
+    for name in [name for name in os.environ if name.startswith(("HF_", "SEMSEARCH_"))]:
+        monkeypatch.delenv(name)
+    environment = {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": tmp_path / "hf",
+        "SEMSEARCH_CACHE_DIR": tmp_path / "cache",
+        "SEMSEARCH_DATA_DIR": folder,
+        "NO_PROXY": "127.0.0.1",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, str(value))
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    printed = "".join(o.get("text", "") for c in notebook.cells for o in c.get("outputs", []))
+    assert "data='full', models='hub'" in printed
+    assert hub.bodies(".safetensors")
