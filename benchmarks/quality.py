@@ -36,7 +36,13 @@ METRICS = {
     "recall@10": partial(evaluation.recall_at_k, k=10),
     "recall@100": partial(evaluation.recall_at_k, k=100),
 }
-OWN = {"passages": "test", "questions": "test", "questions-multilingual": "multilingual"}
+OWN = {
+    "passages": "test",
+    "passages-multilingual": "multilingual",
+    "publications": "test",
+    "questions": "test",
+    "questions-multilingual": "multilingual",
+}
 # How many queries and documents, so that the whole report takes minutes.
 BOUNDS = {"quora": (700, 10_000), "medquad": (1_500, 1_500)}
 # The role of the method `asymmetric`, by the first word of the set's name.

@@ -317,11 +317,11 @@ def plot_map(points: Any, topics: Sequence[str], *, n_named: int = 8) -> Figure:
 
     Args:
         points: shape `(n, 2)`.
-        topics: one a point.
+        topics: one a point; `""` where none is known.
     """
     points, of_point = np.asarray(points), np.asarray(topics)
     figure, axes = _figure(9, 6)
-    named = [topic for topic, _ in Counter(topics).most_common(n_named)]
+    named = [topic for topic, _ in Counter(filter(None, topics)).most_common(n_named)]
     others = points[~np.isin(of_point, named)]
     axes.scatter(others[:, 0], others[:, 1], s=18, color="lightgrey", label="other topics")
     for number, topic in enumerate(named):

@@ -163,9 +163,7 @@ def test_find_sets_names_what_is_absent(
     (folder.parent / "cranfield").mkdir()
     found = quality.find_sets([folder], with_wordnet=True)
     assert list(found) == ["wordnet", "cranfield", "tiny"]
-    assert capsys.readouterr().err == (
-        "passages: absent, skipped\nquestions: absent, skipped\nquestions-multilingual: absent, skipped\n"
-    )
+    assert capsys.readouterr().err == ("".join(f"{name}: absent, skipped\n" for name in quality.OWN))
 
 
 def test_main_refuses_a_set_that_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

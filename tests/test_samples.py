@@ -8,6 +8,7 @@ import pytest
 import Stemmer
 
 from semsearch_nb import datasets
+from semsearch_nb.datasets import emnlp
 
 LANGUAGES = {"de", "es", "fr", "it", "pt", "pl", "ru", "ar", "hi", "zh", "ja", "tr"}
 SCRIPTS = {
@@ -150,7 +151,7 @@ def test_twelve_languages_with_twenty_queries_each(multilingual):
         assert script is None or re.search(script, query.text.lower()), query.id
 
 
-@pytest.mark.parametrize("name", ["passages", "questions"])
+@pytest.mark.parametrize("name", ["passages", "publications", "questions"])
 def test_the_card_states_the_counts(name):
     card = (datasets.SAMPLES / name / "card.md").read_text(encoding="utf-8")
     collection = datasets.load(name)
@@ -160,3 +161,56 @@ def test_the_card_states_the_counts(name):
     assert stated["documents"] == f"{len(collection.documents):,}"
     assert stated["queries"] == f"{len(collection.queries):,}"
     assert stated["judgements"] == f"{sum(map(len, collection.qrels.values())):,}"
+
+
+@pytest.fixture(scope="module")
+def publications():
+    return datasets.load("publications")
+
+
+def test_publications_are_as_many_and_as_long_as_promised(publications):
+    assert len(publications.documents) >= 200
+    assert {document.metadata["year"] for document in publications.documents} == set(range(2014, 2019))
+    summaries = [document.text for document in publications.documents]
+    summaries += [query.metadata["summary"] for query in publications.queries]
+    assert all(45 <= len(summary.split()) <= 80 for summary in summaries)
+    assert len({summary.casefold() for summary in summaries}) == len(summaries)
+    for paper in (*publications.documents, *publications.queries):
+        assert paper.metadata["url"] == f"https://aclanthology.org/{paper.id}"
+        assert paper.id.startswith(f"D{paper.metadata['year'] - 2000}-"), paper.id
+
+
+def test_later_papers_have_judged_related_work(publications):
+    assert len(publications.queries) >= 30
+    assert {query.metadata["year"] for query in publications.queries} == {2019}
+    for query in publications.queries:
+        grades = Counter(publications.qrels[query.id].values())
+        assert set(grades) <= {1, 2}, query.id
+        assert grades[2] >= 2, query.id
+        assert 3 <= grades.total() <= 12, query.id
+
+
+def test_publications_are_real_papers_in_our_own_words(publications, shared_data):
+    """Title, year and venue as in the proceedings, and no six words in a row from the abstract."""
+    known = {
+        paper.id: paper
+        for file in ("emnlp2016-2018.json", "emnlp2019.json")
+        for paper in emnlp.papers(shared_data / "emnlp" / file)
+    }
+    listed = {**{d.id: (d.title, d.text, d.metadata) for d in publications.documents}}
+    listed |= {q.id: (q.text, q.metadata["summary"], q.metadata) for q in publications.queries}
+    older = [paper_id for paper_id in listed if paper_id not in known]
+    assert len(older) < 10
+    assert all(listed[paper_id][2]["year"] < 2016 for paper_id in older)
+    for paper_id in set(listed) - set(older):
+        title, summary, metadata = listed[paper_id]
+        paper = known[paper_id]
+        assert title == paper.title, paper_id
+        assert metadata["year"] == paper.metadata["year"], paper_id
+        assert metadata["venue"] == paper.metadata["venue"], paper_id
+        assert not six_words(summary) & six_words(paper.text), paper_id
+
+
+def six_words(text):
+    words = re.findall(r"[a-z0-9]+", text.casefold())
+    return {tuple(words[start : start + 6]) for start in range(len(words) - 5)}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from semsearch_nb.datasets import beir, cranfield, medquad, pubmedqa, quora, squad, tatoeba, wikiqa
+from semsearch_nb.datasets import beir, cranfield, emnlp, medquad, pubmedqa, quora, squad, tatoeba, wikiqa
 from semsearch_nb.datasets.collection import Collection, DatasetError
 
 TREC_SOURCE = "TREC Deep Learning 2019 passages (Craswell et al. 2020), MS MARCO terms, non-commercial research"
@@ -34,6 +34,7 @@ def available(folder: Path) -> dict[str, Callable[[], Collection]]:
         "wikiqa": (folder / "wikiqa" / "WikiQASent-dev.txt", wikiqa.read),
         "medquad": (folder / "medquad" / "medquad.jsonl.gz", medquad.read),
         "pubmedqa": (folder / "pubmedqa" / "ori_pqal.json", pubmedqa.read),
+        "emnlp-known-items": (folder / "emnlp" / "emnlp2016-2018.json", emnlp.known_items),
     }
     for file in translated:
         language = file.suffix[1:]
