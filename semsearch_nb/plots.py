@@ -45,10 +45,11 @@ def plot_intervals(results: Mapping[str, Mapping[str, Interval]], *, xlabel: str
     """Means with their intervals: a row for each group (a collection), a mark for each method."""
     methods = list(dict.fromkeys(method for row in results.values() for method in row))
     figure, axes = _figure(8, 0.9 + 0.3 * len(results) * max(2, len(methods)))
+    apart = min(0.22, 0.88 / max(1, len(methods)))
     for position, (_group, row) in enumerate(results.items()):
         for method, interval in row.items():
             number = methods.index(method)
-            y = position + (number - (len(methods) - 1) / 2) * 0.22
+            y = position + (number - (len(methods) - 1) / 2) * apart
             error = [[interval.mean - interval.low], [interval.high - interval.mean]]
             label = method if position == 0 else None
             axes.errorbar(interval.mean, y, xerr=error, capsize=3, ms=7, label=label, **_style(number))
