@@ -490,6 +490,7 @@ COUNTS = {
     "wikiqa": (2_707, 126, 140),
     "medquad": (15_809, 14_979, 16_359),
     "pubmedqa": (1_000, 1_000, 1_000),
+    "emnlp-known-items": (872, 872, 872),
     **{f"tatoeba-{language}": (1_000, 1_000, 1_000) for language in LANGUAGES},
 }
 
