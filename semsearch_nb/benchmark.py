@@ -25,6 +25,7 @@ from semsearch_nb.evaluation import Values
 from semsearch_nb.vectors import FloatArray, as_count, unit_rows
 
 if TYPE_CHECKING:  # so that it can be imported without the libraries of the extra "ann"
+    from semsearch_nb.elastic import ElasticIndex
     from semsearch_nb.indexes import Index
 
 
@@ -147,7 +148,7 @@ class Point(NamedTuple):
 
 
 def sweep(
-    indexes: Mapping[str, Index],
+    indexes: Mapping[str, Index] | Mapping[str, ElasticIndex],
     efforts: Mapping[str, Sequence[int]],
     truth: Truth,
     *,
@@ -221,8 +222,10 @@ def sweep(
     return points
 
 
-def disk_bytes(index: Index) -> int:
-    """Bytes of the files that `index.save` writes; they are written to a temporary folder."""
+def disk_bytes(index: Index | ElasticIndex) -> int:
+    """Bytes of the files that `index.save` writes to a temporary folder, or of those that a server has."""
+    if not hasattr(index, "save"):
+        return index.disk_bytes()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         saved = index.save(Path(folder) / "index")
         return sum(path.stat().st_size for path in saved.rglob("*") if path.is_file())

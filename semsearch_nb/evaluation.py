@@ -23,6 +23,7 @@ def as_run(hits: Hits, query_ids: Sequence[str], document_ids: Sequence[str] | N
     """The ids behind `hits`: row i belongs to `query_ids[i]`, index j to `document_ids[j]`.
 
     Without `document_ids` the hits must hold ids themselves, as those of an index with strings do.
+    Places without a hit are left out.
 
     Raises:
         ValueError: the numbers of queries differ, or an index lies outside the documents.
@@ -32,15 +33,19 @@ def as_run(hits: Hits, query_ids: Sequence[str], document_ids: Sequence[str] | N
     if document_ids is None:
         if hits.indices.dtype != object:
             raise ValueError("document_ids is missing, and hits has row numbers; pass the ids of the rows searched")
-        return dict(zip(query_ids, hits.indices.tolist(), strict=True))
-    if hits.indices.size and not 0 <= hits.indices.min() <= hits.indices.max() < len(document_ids):
+        return {
+            query_id: row[there].tolist()
+            for query_id, row, there in zip(query_ids, hits.indices, hits.found, strict=True)
+        }
+    named = hits.indices[hits.found]
+    if named.size and not 0 <= named.min() <= named.max() < len(document_ids):
         raise ValueError(
-            f"hits has indices from {hits.indices.min()} to {hits.indices.max()} and document_ids has "
+            f"hits has indices from {named.min()} to {named.max()} and document_ids has "
             f"{len(document_ids)}; pass the documents that were searched, in the same order"
         )
     return {
-        query_id: [document_ids[index] for index in row]
-        for query_id, row in zip(query_ids, hits.indices.tolist(), strict=True)
+        query_id: [document_ids[index] for index in row[there].tolist()]
+        for query_id, row, there in zip(query_ids, hits.indices, hits.found, strict=True)
     }
 
 

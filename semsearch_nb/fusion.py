@@ -34,8 +34,7 @@ def reciprocal_rank(
         raise ValueError(f"constant must be at least 0, not {constant!r}")
 
     def points(scores: FloatArray) -> FloatArray:
-        every = np.empty(scores.shape, dtype=np.float32)
-        every[:] = 1 / (constant + np.arange(1, scores.shape[1] + 1))
+        every: FloatArray = (1 / (constant + np.arange(1, len(scores) + 1))).astype(np.float32)
         return every
 
     return _fuse(rankings, k, weights, points, absent=lambda row: 0.0)
@@ -51,13 +50,13 @@ def standard_scores(rankings: Sequence[Hits], k: int = 10, *, weights: Sequence[
     """
 
     def z(scores: FloatArray) -> FloatArray:
-        spread = scores.std(axis=1, keepdims=True)
-        spread[spread == 0] = 1
-        standard = (scores - scores.mean(axis=1, keepdims=True)) / spread
-        every: FloatArray = standard * standard.max(axis=1, keepdims=True)
+        if not len(scores):
+            return scores
+        standard = (scores - scores.mean()) / (scores.std() or 1)
+        every: FloatArray = standard * standard.max()
         return every
 
-    return _fuse(rankings, k, weights, z, absent=lambda row: float(row.min()))
+    return _fuse(rankings, k, weights, z, absent=lambda row: float(row.min(initial=0)))
 
 
 def learn_weights(
@@ -90,31 +89,35 @@ def _fuse(
     rankings: Sequence[Hits],
     k: int,
     weights: Sequence[float] | None,
-    points: Callable[[FloatArray], FloatArray],
+    points: Callable[[FloatArray], FloatArray],  # of the scores of one query's hits
     absent: Callable[[FloatArray], float],
 ) -> Hits:
     """The documents with the most points, weighted and summed; of equal ones the first ranking's first."""
     _check(rankings)
     weights = _checked_weights(weights, len(rankings))
     k = min(as_count(k, "k"), max(ranking.indices.shape[1] for ranking in rankings))
-    all_points = [points(ranking.scores) for ranking in rankings]
     n_queries = len(rankings[0].indices)
-    scores = np.empty((n_queries, k), dtype=np.float32)
-    indices = np.empty((n_queries, k), dtype=rankings[0].indices.dtype)
+    scores = np.full((n_queries, k), -np.inf, dtype=np.float32)
+    kind = rankings[0].indices.dtype
+    indices = np.full((n_queries, k), None if kind.kind == "O" else -1, dtype=kind)
     for query in range(n_queries):
-        place: dict[object, int] = {}
+        rows = []
         for ranking in rankings:
-            for document in ranking.indices[query].tolist():
+            there = ranking.found[query]
+            rows.append((ranking.indices[query][there].tolist(), points(ranking.scores[query][there])))
+        place: dict[object, int] = {}
+        for documents, _ in rows:
+            for document in documents:
                 place.setdefault(document, len(place))
         total = np.zeros(len(place))
-        for ranking, of_all, weight in zip(rankings, all_points, weights, strict=True):
-            row = np.full(len(place), absent(of_all[query]))
-            row[[place[document] for document in ranking.indices[query].tolist()]] = of_all[query]
+        for (documents, of_all), weight in zip(rows, weights, strict=True):
+            row = np.full(len(place), absent(of_all))
+            row[[place[document] for document in documents]] = of_all
             total += weight * row
         best = np.argsort(-total, kind="stable")[:k]
-        documents = list(place)
-        scores[query] = total[best]
-        indices[query] = [documents[position] for position in best]
+        every = list(place)
+        scores[query, : len(best)] = total[best]
+        indices[query, : len(best)] = [every[position] for position in best]
     return Hits(scores, indices)
 
 
@@ -129,7 +132,7 @@ def _check(rankings: Sequence[Hits]) -> None:
                 f"rankings[{number}] answers {len(ranking.indices)} queries and rankings[0] "
                 f"{len(rankings[0].indices)}; fuse rankings of the same queries"
             )
-        if not np.isfinite(ranking.scores).all():
+        if not np.isfinite(ranking.scores[ranking.found]).all():
             raise ValueError(f"rankings[{number}] has scores that are not finite")
 
 

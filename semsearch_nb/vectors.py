@@ -17,10 +17,18 @@ class Hits(NamedTuple):
     `scores` is float32 and `indices` is int64, both of shape `(n_queries, k)`. `indices` are row
     numbers of the corpus that was searched; those of an index are the ids that it was built with,
     int64 or, where the ids are strings, objects.
+
+    A server can find fewer than k. It then ends a row with scores of -inf and ids of None (or -1).
     """
 
     scores: FloatArray
     indices: Any
+
+    @property
+    def found(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which places hold a hit, shape `(n_queries, k)`."""
+        there: np.ndarray[Any, np.dtype[np.bool_]] = self.scores != -np.inf
+        return there
 
 
 def as_vectors(array: Any, name: str) -> FloatArray:

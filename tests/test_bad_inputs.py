@@ -89,11 +89,11 @@ CASES = {
     "a hit twice": (lambda: evaluation.mrr_at_k({"q": ["d", "d"]}, QRELS), ValueError, r"twice for the query 'q'"),
     "lengths": (lambda: evaluation.as_run(Hits(ROWS, np.zeros((3, 1), int)), ["q"], ["d"]), ValueError, r"3 rows"),
     "other documents": (
-        lambda: evaluation.as_run(Hits(ROWS[:1], np.array([[5]])), ["q"], ["d"]),
+        lambda: evaluation.as_run(Hits(ROWS[:1, :1], np.array([[5]])), ["q"], ["d"]),
         ValueError,
         r"indices from 5 to 5 and document_ids has 1",
     ),
-    "padding": (lambda: evaluation.as_run(Hits(ROWS[:1], np.array([[-1]])), ["q"], ["d"]), ValueError, r"from -1"),
+    "padding": (lambda: evaluation.as_run(Hits(ROWS[:1, :1], np.array([[-1]])), ["q"], ["d"]), ValueError, r"from -1"),
     "nothing to resample": (lambda: evaluation.bootstrap([]), ValueError, r"at least one"),
     "NaN to resample": (lambda: evaluation.bootstrap([1.0, np.nan]), ValueError, r"values must be finite"),
     "level": (lambda: evaluation.bootstrap([1.0], level=95), ValueError, r"level must lie between 0 and 1"),

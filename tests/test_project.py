@@ -36,7 +36,9 @@ def lines_of(name):
 
 def requirements():
     extras = PROJECT["optional-dependencies"]
-    return [Requirement(text) for text in (*PROJECT["dependencies"], *extras["ann"], *extras["dev"])]
+    return [
+        Requirement(text) for text in (*PROJECT["dependencies"], *extras["ann"], *extras["dev"], *extras["elastic"])
+    ]
 
 
 def pins():

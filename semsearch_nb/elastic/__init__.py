@@ -1,0 +1,45 @@
+"""Elasticsearch: documents beside their vectors, on one machine or many. Taught in notebook 06.
+
+    client = elastic.connect()                      # or elastic.local_server().connect()
+    index = elastic.create_index(client, "passages", {"text": "text", "year": "integer"},
+                                 dimension=384, model="all-MiniLM-L6-v2", kind="int8_hnsw")
+    print(elastic.index_documents(index, ({"id": "p1", "text": "…", "year": 1905, "vector": vector}, …)))
+    hits = index.search(queries, k=10, filter={"year": {"gte": 1900}})
+
+The client is the official one; everything that is not here is done with it. It needs the extra
+`elastic`: `pip install "semsearch-nb[elastic]"`.
+"""
+
+from __future__ import annotations
+
+try:
+    from semsearch_nb.elastic.bulk import IndexingError, Rejected, Report, index_documents
+    from semsearch_nb.elastic.connection import DOCKER, ElasticError, connect
+    from semsearch_nb.elastic.download import DownloadError
+    from semsearch_nb.elastic.index import KINDS, create_index, open_index, swap_alias, vector_bytes
+    from semsearch_nb.elastic.local_server import LocalServer, local_server
+    from semsearch_nb.elastic.searching import ElasticIndex
+except ModuleNotFoundError as error:
+    if error.name and error.name.split(".")[0] in ("elasticsearch", "elastic_transport"):
+        message = 'semsearch_nb.elastic needs the official client; install it with: pip install "semsearch-nb[elastic]"'
+        raise ModuleNotFoundError(message, name=error.name) from error
+    raise
+
+__all__ = [
+    "DOCKER",
+    "KINDS",
+    "DownloadError",
+    "ElasticError",
+    "ElasticIndex",
+    "IndexingError",
+    "LocalServer",
+    "Rejected",
+    "Report",
+    "connect",
+    "create_index",
+    "index_documents",
+    "local_server",
+    "open_index",
+    "swap_alias",
+    "vector_bytes",
+]

@@ -1,0 +1,227 @@
+"""Documents into an index, many at a time, and none lost or doubled where the server stumbles.
+
+The client's own `streaming_bulk` waits and tries again where a server is busy, but gives up where a
+connection breaks. Ids are known before anything is sent, so a part whose answer was lost is sent again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from elasticsearch import ApiError, SerializationError, TransportError
+from elasticsearch.serializer import JsonSerializer
+from tqdm.auto import tqdm
+
+from semsearch_nb import cache
+from semsearch_nb.elastic.connection import ElasticError
+from semsearch_nb.elastic.searching import VECTOR, ElasticIndex, vector_flaw
+from semsearch_nb.vectors import as_count
+
+MAX_BYTES = 8 << 20  # a request
+MAX_PAUSE_S = 8.0
+
+
+class Rejected(NamedTuple):
+    """A document that did not go in, and why."""
+
+    id: Any
+    reason: str
+
+
+@dataclass
+class Report:
+    """What became of the documents. `indexed` and `already` are in the index, acknowledged by the server."""
+
+    indexed: int = 0
+    already: int = 0
+    """With `resume`: those that the index held."""
+    rejected: list[Rejected] = field(default_factory=list)
+    retries: int = 0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        parts = [f"{self.indexed:,} indexed"]
+        parts += [f"{self.already:,} there already"] if self.already else []
+        parts += [f"{len(self.rejected):,} rejected"] if self.rejected else []
+        parts += [f"after {self.retries} retries"] if self.retries else []
+        return ", ".join(parts)
+
+
+class IndexingError(ElasticError):
+    """Indexing stopped; `report` says how far it came."""
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class _Action(NamedTuple):
+    id: Any
+    lines: tuple[bytes, bytes]
+
+
+def index_documents(
+    index: ElasticIndex,
+    documents: Iterable[Mapping[str, Any]],
+    *,
+    resume: bool = False,
+    refresh: bool = True,
+    batch: int = 200,
+    patience: float = 120,
+    progress: bool = True,
+) -> Report:
+    """Send documents to an index. Any iterable does: it is read as it is sent.
+
+    Args:
+        documents: each a dictionary with a `vector`, the fields of the index, and an `id`; without one
+            the id is made of the other fields, so that the same document gets the same id again. A
+            document replaces the one that has its id.
+        resume: leave documents alone whose id is there, as after a run that was cut off.
+        refresh: let searches find the documents as soon as this returns; else it takes up to a second.
+        batch: documents a request.
+        patience: seconds to go on trying where the server is busy (429), fails (5xx) or does not answer.
+
+    Returns:
+        The report, with every document that was refused; the others went in.
+
+    Raises:
+        TypeError: a document that is no dictionary.
+        ElasticError: no such index, or one for another model.
+        IndexingError: the server did not come back within `patience`, or refuses all. What it has
+            acknowledged is in the index; go on with `resume=True`.
+    """
+    index.read()
+    report, start = Report(), time.perf_counter()
+    total = len(documents) if isinstance(documents, Sized) else None
+    try:
+        with tqdm(total=total, disable=not progress, unit="documents", leave=False) as bar:
+            for part in _parts(_actions(index, documents, report, resume), as_count(batch, "batch")):
+                _send(index, part, report, patience)
+                bar.update(report.indexed + report.already + len(report.rejected) - bar.n)
+    finally:
+        report.seconds = time.perf_counter() - start
+    if refresh:
+        _patiently(lambda: index.client.indices.refresh(index=index.stored_in), report, patience)
+    index.read()  # still the index that was opened, not one that took its name
+    return report
+
+
+def _actions(
+    index: ElasticIndex, documents: Iterable[Mapping[str, Any]], report: Report, resume: bool
+) -> Iterator[_Action]:
+    """Requests for the documents that are sound; the others go into the report."""
+    serializer = JsonSerializer()
+    for position, document in enumerate(documents):
+        if not isinstance(document, Mapping):
+            raise TypeError(
+                f"documents[{position}] must be a dictionary, not {type(document).__name__}: {document!r:.60}"
+            )
+        content = {key: value for key, value in document.items() if key not in ("id", VECTOR)}
+        try:
+            key = document["id"] if "id" in document else cache.digest(content)
+            if flaw := _id_flaw(key, index.integer_ids) or _flaw(document.get(VECTOR), index):
+                report.rejected.append(Rejected(key, flaw))
+                continue
+            head = serializer.dumps({"create" if resume else "index": {"_id": str(key)}})
+            body = serializer.dumps({**content, VECTOR: np.asarray(document[VECTOR], dtype=np.float32).tolist()})
+        except (SerializationError, TypeError) as error:
+            report.rejected.append(Rejected(document.get("id"), f"cannot be written as JSON: {error}"))
+            continue
+        yield _Action(key, (head, body))
+
+
+def _id_flaw(key: Any, integer: bool) -> str | None:
+    kind: Any = (int, np.integer) if integer else str
+    if isinstance(key, kind) and not isinstance(key, bool):
+        return None if key != "" else "id is empty"
+    wanted = "a whole number" if integer else "a string (or make the index with integer_ids=True)"
+    return f"id must be {wanted}, not {key!r:.60}"
+
+
+def _flaw(vector: Any, index: ElasticIndex) -> str | None:
+    if vector is None:
+        return "vector is missing"
+    row = np.asarray(vector)
+    if row.dtype.kind not in "fiu" or row.shape != (index.dimension,):
+        return (
+            f"vector must be {index.dimension} numbers, as the index has it, not {row.dtype} of the shape {row.shape}"
+        )
+    flaw = vector_flaw(row.astype(np.float32), index.similarity)
+    return flaw and f"vector {flaw}"
+
+
+def _parts(actions: Iterable[_Action], batch: int) -> Iterator[list[_Action]]:
+    part: list[_Action] = []
+    n_bytes = 0
+    for action in actions:
+        size = sum(map(len, action.lines)) + 2
+        if part and (len(part) == batch or n_bytes + size > MAX_BYTES):
+            yield part
+            part, n_bytes = [], 0
+        part.append(action)
+        n_bytes += size
+    if part:
+        yield part
+
+
+def _send(index: ElasticIndex, part: list[_Action], report: Report, patience: float) -> None:
+    """Until the server has taken or refused every document of the part."""
+    pending = part
+
+    def once() -> bool:
+        nonlocal pending
+        lines: Any = [line for action in pending for line in action.lines]  # bytes go through as they are
+        answer = index.client.bulk(index=index.stored_in, operations=lines)
+        again = []
+        for action, item in zip(pending, answer["items"], strict=True):
+            ((_, outcome),) = item.items()
+            status = outcome["status"]
+            if status < 300:
+                report.indexed += 1
+            elif _may_pass(status):
+                again.append(action)
+            elif status == 409:
+                report.already += 1
+            elif status in (401, 403, 404):
+                raise IndexingError(f"the server takes nothing into {index.name!r}: {outcome['error']}", report)
+            else:
+                error = outcome["error"]
+                report.rejected.append(Rejected(action.id, error.get("caused_by", error)["reason"]))
+        pending = again
+        return not pending
+
+    _patiently(once, report, patience)
+
+
+def _patiently(attempt: Any, report: Report, patience: float) -> None:
+    """Call `attempt` until it says True (or answers at all), with growing pauses."""
+    pause, deadline = 0.25, time.monotonic() + patience
+    while True:
+        try:
+            if attempt():
+                return
+            reason = "it is too busy (429) or fails (5xx)"
+        except ApiError as error:
+            if not _may_pass(error.status_code):
+                hint = "; send fewer at a time with batch" if error.status_code == 413 else ""
+                raise IndexingError(f"the server refuses the request after {report}: {error}{hint}", report) from None
+            reason = str(error)
+        except TransportError as error:
+            reason = error.message
+        if time.monotonic() + pause > deadline:
+            raise IndexingError(
+                f"the server did not come back within {patience:g} s, after {report}: {reason}; start it again, and go "
+                "on with index_documents(..., resume=True)",
+                report,
+            )
+        report.retries += 1
+        time.sleep(pause)
+        pause = min(2 * pause, MAX_PAUSE_S)
+
+
+def _may_pass(status: int) -> bool:
+    return status == 429 or status >= 500

@@ -1,0 +1,153 @@
+"""A client for a server that answers, with errors that say what to do where none does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from elasticsearch import (
+    ApiError,
+    AuthenticationException,
+    AuthorizationException,
+    ConnectionTimeout,
+    Elasticsearch,
+    NotFoundError,
+    SSLError,
+    TransportError,
+    UnsupportedProductError,
+)
+
+DEFAULT_URL = "http://127.0.0.1:9200"
+VERSION = "8.19.7"
+DOCKER = (
+    "docker run --rm -p 127.0.0.1:9200:9200 -e discovery.type=single-node -e xpack.security.enabled=false "
+    f"docker.elastic.co/elasticsearch/elasticsearch:{VERSION}"
+)
+
+
+class ElasticError(RuntimeError):
+    """The server does not answer, refuses, or holds something else than was expected."""
+
+
+def connect(
+    url: str | None = None,
+    *,
+    api_key: str | None = None,
+    user: str | None = None,
+    password: str | None = None,
+    ca_file: str | Path | None = None,
+    timeout: float = 60,
+) -> Elasticsearch:
+    """The official client, for a server that has answered.
+
+    What is not given comes from the environment: `SEMSEARCH_ELASTICSEARCH_URL` (else port 9200 of this
+    computer; several nodes of one cluster are separated by commas), `…_API_KEY`, or `…_USER` and
+    `…_PASSWORD`, and `…_CA_FILE` for certificates that no public authority has signed. Certificates are
+    always verified. A request that a node does not answer within `timeout` seconds goes to the next one.
+
+    Raises:
+        ValueError: a URL without http:// or https://, both kinds of credentials, a user without a
+            password, a CA file that is missing.
+        ElasticError: nothing answers, the certificate or the credentials are refused, or the server is
+            no Elasticsearch 8 or 9.
+    """
+    urls = [_checked_url(part) for part in (url or _variable("URL") or DEFAULT_URL).split(",")]
+    if api_key is None and user is None and password is None:
+        api_key, user, password = _variable("API_KEY"), _variable("USER"), _variable("PASSWORD")
+    if api_key and (user or password):
+        raise ValueError("api_key and user are both given; pass the API key or user and password, not both")
+    if bool(user) != bool(password):
+        raise ValueError(f"{'password' if user else 'user'} is missing; pass user and password together")
+    if not f"{user}{password}".isascii():
+        raise ValueError(
+            "user and password must be ASCII: the official client sends no other characters; use an API key"
+        )
+    options: dict[str, Any] = {"api_key": api_key} if api_key else {}
+    if user and password:
+        options["basic_auth"] = (user, password)
+    if ca := ca_file or _variable("CA_FILE"):
+        if not Path(ca).is_file():
+            raise ValueError(f"ca_file must be a file with certificates (PEM), and there is none at {str(ca)!r}")
+        options["ca_certs"] = str(ca)
+    client = Elasticsearch(urls, request_timeout=timeout, retry_on_timeout=True, max_retries=3, **options)
+    try:
+        _greet(client, ", ".join(urls))
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Errors of the client about the index `name` as an `ElasticError` that says what to do."""
+    try:
+        yield
+    except NotFoundError:
+        raise ElasticError(f"the server has no index or alias {name!r}; make it with create_index") from None
+    except (AuthenticationException, AuthorizationException) as error:
+        raise ElasticError(
+            f"the server does not allow this with {name!r}: {error}; connect with other rights"
+        ) from None
+    except ApiError as error:
+        raise ElasticError(f"the server refuses this with {name!r}: {error}") from None
+    except TransportError as error:
+        raise ElasticError(
+            f"the server has stopped answering ({error.message}); start it again and repeat this"
+        ) from None
+
+
+def _greet(client: Elasticsearch, urls: str) -> None:
+    """Ask for the health of the cluster, as the smallest thing that needs a server and its consent."""
+    try:
+        client.options(request_timeout=10).cluster.health()
+    except AuthorizationException:
+        return  # the credentials are right, and their owner may not look at the cluster as a whole
+    except AuthenticationException:
+        raise ElasticError(
+            f"{urls} refuses the credentials (401); pass api_key, or user and password, or set "
+            "SEMSEARCH_ELASTICSEARCH_API_KEY, or …_USER and …_PASSWORD"
+        ) from None
+    except UnsupportedProductError:
+        raise ElasticError(f"{urls} answers, but is no Elasticsearch of version 8 or 9; check the address") from None
+    except SSLError as error:
+        raise ElasticError(
+            f"{urls} has a certificate that is not trusted ({error.message}); pass its authority's file as ca_file "
+            "or in SEMSEARCH_ELASTICSEARCH_CA_FILE (a server's own is config/certs/http_ca.crt)"
+        ) from None
+    except ApiError as error:
+        if "media_type" in str(error) or error.status_code == 406:
+            raise ElasticError(
+                f"{urls} is of another major version than 8 or 9, which this client (8.19) speaks to; "
+                f"install the client of its major version, or start a server: {DOCKER}"
+            ) from None
+        raise ElasticError(f"{urls} answers with an error: {error}; read the server's log") from None
+    except TransportError as error:
+        hint = " (does it want https://?)" if "http://" in urls else ""
+        waited = "in time" if isinstance(error, ConnectionTimeout) else "at all"
+        raise ElasticError(
+            f"nothing answers {waited} at {urls}{hint}: {error.message}; set SEMSEARCH_ELASTICSEARCH_URL, or start "
+            f"a server with elastic.local_server() or with Docker: {DOCKER}"
+        ) from None
+
+
+def _checked_url(url: str) -> str:
+    parts = urlsplit(url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"url must look like {DEFAULT_URL} or https://search.example.org:9200, not {url!r}")
+    if parts.username or parts.password:  # it would stand in every message about the server
+        raise ValueError("url must not hold a password; pass user and password, or set SEMSEARCH_ELASTICSEARCH_…")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"{parts.scheme}://{_bracketed(parts.hostname)}:{port}{parts.path}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _variable(name: str) -> str | None:
+    return os.environ.get(f"SEMSEARCH_ELASTICSEARCH_{name}") or None
