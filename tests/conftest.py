@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
+SHARED = Path(__file__).parents[1].parent / "shared"
+SHARED_DATA = SHARED / "data"
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +18,35 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("../shared/data is absent")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_archive() -> Path:
+    """An archive of a real Elasticsearch, which is not part of the project."""
+    archives = sorted((SHARED / "elasticsearch").glob("elasticsearch-*.zip"))
+    if not archives:
+        pytest.skip("../shared/elasticsearch is absent")
+    return archives[-1]
+
+
+@pytest.fixture(scope="session")
+def elasticsearch(request: pytest.FixtureRequest) -> Iterator[object]:
+    """A client for the server in SEMSEARCH_ELASTICSEARCH_URL, else for one that is started for the session."""
+    elastic = pytest.importorskip("semsearch_nb.elastic", reason="the extra 'elastic' is not installed")
+    if os.environ.get("SEMSEARCH_ELASTICSEARCH_URL"):
+        with elastic.connect() as client:
+            yield client
+    elif (SHARED / "elasticsearch").is_dir():
+        server = request.getfixturevalue("elasticsearch_server")
+        with server.connect() as client:
+            yield client
+    else:
+        pytest.skip("neither SEMSEARCH_ELASTICSEARCH_URL nor ../shared/elasticsearch is there")
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_server(elasticsearch_archive: Path) -> Iterator[object]:
+    """A server of one node, with a password, that a test may kill if it starts it again."""
+    elastic = pytest.importorskip("semsearch_nb.elastic", reason="the extra 'elastic' is not installed")
+    with elastic.local_server(elasticsearch_archive, heap="512m", password="correct horse") as server:
+        yield server

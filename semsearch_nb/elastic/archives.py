@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from semsearch_nb import cache, settings
 from semsearch_nb.elastic.connection import DOCKER, VERSION, ElasticError
-from semsearch_nb.elastic.download import fetch
+from semsearch_nb.elastic.download import DownloadError, fetch
 
 
 def official() -> str:
@@ -27,24 +27,32 @@ def official() -> str:
 
 
 def unpacked(archive: str | Path) -> Path:
-    """The folder of the server in the cache, from an archive that is fetched where it has to be."""
-    if isinstance(archive, str) and re.match(r"https?://", archive):
-        announced = fetch(f"{archive}.sha512").read_text(encoding="utf-8").split()[0]
-        file, key = fetch(archive), announced
-    else:
-        file, announced = Path(archive).expanduser().resolve(), ""
-        if not file.is_file():
-            raise ValueError(f"archive must be a file or a URL, and there is no file at {str(archive)!r}")
+    """The folder of the server in the cache, from an archive that is fetched where it has to be.
+
+    Raises:
+        ValueError: the archive is missing, or is none of Elasticsearch.
+        DownloadError: it cannot be fetched, has no checksum beside it, or is damaged.
+    """
+    url = archive if isinstance(archive, str) and re.match(r"https?://", archive) else None
+    file = Path(archive).expanduser().resolve()
+    if url:
+        key = fetch(f"{url}.sha512").read_text(encoding="utf-8").split()[0]
+    elif file.is_file():
         key = f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}"
+    else:
+        raise ValueError(f"archive must be a file or a URL, and there is no file at {str(archive)!r}")
     parent = settings.current().cache_dir / "elasticsearch"
     parent.mkdir(parents=True, exist_ok=True)
     target = parent / cache.digest(key)
     with FileLock(parent / f".{target.name}.lock"):
         if not target.exists():
-            if announced:
-                _verify(file, announced)
+            if url:
+                file = fetch(url)
+                _verify(file, sha512=key)
             with cache.all_or_nothing(target) as building:
                 _unpack(file, building)
+            if url:
+                file.unlink()  # what is unpacked is kept, and that is large enough
     (home,) = target.iterdir()
     return home
 
@@ -56,7 +64,7 @@ def _verify(file: Path, sha512: str) -> None:
             found.update(block)
     if found.hexdigest() != sha512:
         file.unlink()
-        raise ElasticError(f"{file.name} is damaged: its SHA-512 is not the one beside it; it was deleted, try again")
+        raise DownloadError(f"{file.name} is damaged: its SHA-512 is not the one beside it; it was deleted, try again")
 
 
 def _unpack(file: Path, folder: Path) -> None:

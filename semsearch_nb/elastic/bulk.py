@@ -7,7 +7,7 @@ connection breaks. Ids are known before anything is sent, so a part whose answer
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from elasticsearch.serializer import JsonSerializer
 from tqdm.auto import tqdm
 
 from semsearch_nb import cache
-from semsearch_nb.elastic.connection import ElasticError
+from semsearch_nb.elastic.connection import ElasticError, explained
 from semsearch_nb.elastic.searching import VECTOR, ElasticIndex, vector_flaw
 from semsearch_nb.vectors import as_count
 
@@ -105,7 +105,8 @@ def index_documents(
     finally:
         report.seconds = time.perf_counter() - start
     if refresh:
-        _patiently(lambda: index.client.indices.refresh(index=index.stored_in), report, patience)
+        with explained(index.name):
+            _patiently(lambda: index.client.indices.refresh(index=index.stored_in), report, patience)
     index.read()  # still the index that was opened, not one that took its name
     return report
 
@@ -194,11 +195,21 @@ def _send(index: ElasticIndex, part: list[_Action], report: Report, patience: fl
         pending = again
         return not pending
 
-    _patiently(once, report, patience)
+    try:
+        _patiently(once, report, patience)
+    except ApiError as error:
+        if error.status_code not in (400, 413):
+            raise IndexingError(f"the server refuses the request after {report}: {error}", report) from None
+        if len(pending) == 1:
+            report.rejected.append(Rejected(pending[0].id, str(error)))
+        else:  # too large, or one document spoils it for all: find out which
+            middle = len(pending) // 2
+            for half in (pending[:middle], pending[middle:]):
+                _send(index, half, report, patience)
 
 
-def _patiently(attempt: Any, report: Report, patience: float) -> None:
-    """Call `attempt` until it says True (or answers at all), with growing pauses."""
+def _patiently(attempt: Callable[[], Any], report: Report, patience: float) -> None:
+    """Call `attempt` until it returns something true, with growing pauses where the server stumbles."""
     pause, deadline = 0.25, time.monotonic() + patience
     while True:
         try:
@@ -207,8 +218,7 @@ def _patiently(attempt: Any, report: Report, patience: float) -> None:
             reason = "it is too busy (429) or fails (5xx)"
         except ApiError as error:
             if not _may_pass(error.status_code):
-                hint = "; send fewer at a time with batch" if error.status_code == 413 else ""
-                raise IndexingError(f"the server refuses the request after {report}: {error}{hint}", report) from None
+                raise
             reason = str(error)
         except TransportError as error:
             reason = error.message

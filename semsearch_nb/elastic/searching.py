@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from elasticsearch import Elasticsearch
+from elasticsearch.exceptions import GeneralAvailabilityWarning
 
 from semsearch_nb import fusion
 from semsearch_nb.elastic.connection import ElasticError, explained
@@ -54,19 +56,20 @@ class ElasticIndex:
             found = self.client.indices.get(index=self.name)
         if len(found) != 1:
             raise ElasticError(f"{self.name!r} stands for {len(found)} indexes ({', '.join(found)}); name one")
-        (self.stored_in,) = found
-        mapping = found[self.stored_in]["mappings"]
+        ((stored_in, entry),) = found.items()
+        mapping = entry["mappings"]
         about = mapping.get("_meta", {}).get("semsearch")
         if about is None:
             raise ElasticError(f"the index {self.name!r} does not say of which model its vectors are; use create_index")
+        if about["model"] != self.model:  # and everything stays as it was, so that the next search is told too
+            raise ElasticError(
+                f"the index {self.name!r} holds vectors of the model {about['model']!r} ({about['dimension']} "
+                f"dimensions), not of {self.model!r}; open it with that model, or index the documents again"
+            )
         self.dimension, self.similarity = int(about["dimension"]), str(about["similarity"])
         self.kind, self.integer_ids = str(about["kind"]), bool(about["integer_ids"])
-        self.fields = {key: entry["type"] for key, entry in mapping["properties"].items() if key != VECTOR}
-        if about["model"] != self.model:
-            raise ElasticError(
-                f"the index {self.name!r} holds vectors of the model {about['model']!r} ({self.dimension} dimensions), "
-                f"not of {self.model!r}; open it with that model, or index the documents again"
-            )
+        self.fields = {key: field["type"] for key, field in mapping["properties"].items() if key != VECTOR}
+        self.stored_in = stored_in
 
     def search(
         self,
@@ -229,8 +232,8 @@ class ElasticIndex:
 
     def memory_bytes(self) -> int:
         """Bytes of vectors and graph that a search reads, as the server's files have them; see `vector_bytes`."""
-        with explained(self.name):
-            self.client.indices.flush(index=self.name)
+        with explained(self.name), warnings.catch_warnings():
+            warnings.simplefilter("ignore", GeneralAvailabilityWarning)  # it is called a preview
             usage = self.client.indices.disk_usage(index=self.name, run_expensive_tasks=True, flush=True)
             count = len(self)
         n_bytes = int(usage[self.stored_in]["fields"].get(VECTOR, {}).get("knn_vectors_in_bytes", 0))

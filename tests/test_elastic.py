@@ -1,0 +1,673 @@
+"""Elasticsearch, on a real server. Without one all of this is skipped, and the summary says why."""
+
+import functools
+import hashlib
+import http.server
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from semsearch_nb import benchmark, evaluation, exact, fusion, settings
+
+elastic = pytest.importorskip("semsearch_nb.elastic", reason="the extra 'elastic' is not installed")
+from elasticsearch import BadRequestError  # noqa: E402
+
+from semsearch_nb.elastic import download  # noqa: E402
+
+OWNER = {"user": "semsearch", "password": "correct horse"}  # of the server that conftest.py starts
+DIMENSION = 64
+FIELDS = {"title": "text", "topic": "keyword", "year": "integer", "added": "date"}
+WORDS = ["lava", "glacier", "orbit", "whale", "violin", "harvest", "engine", "comet", "ledger", "poem"]
+
+
+def unit_vectors(n, seed=0):
+    rows = np.random.default_rng(seed).normal(size=(n, DIMENSION)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+VECTORS, QUERIES = unit_vectors(400), unit_vectors(20, seed=1)
+
+
+def documents(n=400, start=0):
+    for row in range(start, n):
+        title = f"{WORDS[row % 10]} {WORDS[row // 10 % 10]}"
+        other = {"topic": f"t{row % 4}", "year": 1900 + row % 100, "added": "2024-05-01"}
+        yield {"id": f"d{row}", "title": title, **other, "vector": VECTORS[row % len(VECTORS)]}
+
+
+@pytest.fixture
+def create(elasticsearch):
+    """`create_index` under a name of its own; what it made is gone after the test."""
+    made, numbers = [], itertools.count()
+
+    def make(name=None, fields=FIELDS, **options):
+        name = name or f"semsearch-test-{os.getpid()}-{time.time_ns()}-{next(numbers)}"
+        made.append(name)
+        return elastic.create_index(
+            elasticsearch, name, fields, **{"dimension": DIMENSION, "model": "minilm", "kind": "flat", **options}
+        )
+
+    yield make
+    elasticsearch.indices.delete(index=made, ignore_unavailable=True)
+
+
+@pytest.fixture(scope="session")
+def filled(elasticsearch):
+    """400 documents in a `flat` index that no test changes."""
+    name = f"semsearch-test-{os.getpid()}-filled"
+    index = elastic.create_index(elasticsearch, name, FIELDS, dimension=DIMENSION, model="minilm", kind="flat")
+    elastic.index_documents(index, documents(), progress=False)
+    yield index
+    elasticsearch.indices.delete(index=name, ignore_unavailable=True)
+
+
+def send(index, items, **options):
+    return elastic.index_documents(index, items, progress=False, **options)
+
+
+def numbers_of(hits):
+    return np.array([[int(name[1:]) for name in row] for row in hits.indices])
+
+
+# Indexing
+
+
+def test_every_document_is_found_with_its_data_beside_its_vector(filled):
+    assert len(filled) == 400
+    assert filled.documents(["d3", "d0"]) == [
+        {"id": "d3", "title": "whale lava", "topic": "t3", "year": 1903, "added": "2024-05-01"},
+        {"id": "d0", "title": "lava lava", "topic": "t0", "year": 1900, "added": "2024-05-01"},
+    ]
+
+
+def test_a_document_is_found_after_a_refresh(create):
+    index = create(fields={"title": "text"})
+    index.client.indices.put_settings(index=index.name, settings={"refresh_interval": "-1"})
+    one = {"id": "new", "title": "a new one", "vector": VECTORS[0]}
+    send(index, [one], refresh=False)
+    assert len(index) == 0 and not index.search(VECTORS[:1], k=1).found.any()
+    send(index, [])
+    assert len(index) == 1 and index.search(VECTORS[:1], k=1).indices.tolist() == [["new"]]
+
+
+def test_what_is_refused_is_reported_and_the_others_go_in(create):
+    index = create()
+    bad = {
+        "dimensions": ({"vector": VECTORS[0, :5]}, r"vector must be 64 numbers.*\(5,\)"),
+        "nan": ({"vector": np.full(DIMENSION, np.nan)}, "vector has NaN"),
+        "zeros": ({"vector": np.zeros(DIMENSION)}, "vector is a vector of zeros"),
+        "long": ({"vector": 3 * VECTORS[0]}, "vector has the length 3, and dot_product needs 1"),
+        "none": ({"vector": None}, "vector is missing"),
+        "words": ({"vector": ["a"] * DIMENSION}, "vector must be 64 numbers"),
+        "field": ({"vector": VECTORS[0], "colour": "red"}, "introduction of .colour.* is not allowed"),
+        "year": ({"vector": VECTORS[0], "year": "long ago"}, "long ago"),
+        "date": ({"vector": VECTORS[0], "added": "yesterday"}, "failed to parse date field .yesterday"),
+        "object": ({"vector": VECTORS[0], "title": object()}, "cannot be written as JSON"),
+        "i" * 600: ({"vector": VECTORS[0]}, "longer than|too long"),
+    }
+    items = [{"id": key, **document} for key, (document, _) in bad.items()]
+    items += [{"id": 7, "vector": VECTORS[0]}, {"id": "", "vector": VECTORS[0]}]
+    mixed = (item for pair in itertools.zip_longest(items, documents(20)) for item in pair if item)
+    report = send(index, mixed, batch=3)
+    assert (report.indexed, len(index)) == (20, 20)
+    reasons = dict(report.rejected)
+    for key, (_, reason) in bad.items():
+        assert re.search(reason, reasons.pop(key)), key
+    assert reasons == {7: "id must be a string (or make the index with integer_ids=True), not 7", "": "id is empty"}
+    assert str(report) == "20 indexed, 13 rejected"
+
+
+def test_a_second_run_doubles_nothing(create):
+    index = create()
+    assert str(send(index, documents(50))) == "50 indexed"
+    assert str(send(index, documents(60), resume=True)) == "10 indexed, 50 there already"
+    assert str(send(index, documents(60))) == "60 indexed"  # replaced, each by itself
+    assert len(index) == 60
+
+
+def test_documents_without_an_id_get_one_from_what_they_say(create):
+    index = create()
+    anonymous = [{key: value for key, value in item.items() if key != "id"} for item in documents(9)]
+    send(index, anonymous)
+    send(index, anonymous[::-1])
+    assert len(index) == 9
+
+
+def test_whole_numbers_as_ids_come_back_as_such(create):
+    index = create(fields={}, integer_ids=True)
+    report = send(index, ({"id": row, "vector": vector} for row, vector in enumerate(VECTORS)))
+    hits, truth = index.search(QUERIES), exact.search(QUERIES, VECTORS)
+    assert report.indexed == 400 and hits.indices.dtype == np.int64
+    assert np.array_equal(hits.indices, truth.indices)
+    assert send(index, [{"id": "text", "vector": VECTORS[0]}]).rejected[0].reason.startswith("id must be a whole")
+
+
+class Proxy(http.server.BaseHTTPRequestHandler):
+    """Between client and server: forwards requests, or misbehaves as `faults` say, one a bulk request."""
+
+    protocol_version = "HTTP/1.1"
+    target = ""
+    faults = ()
+
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        fault = next(self.faults, None) if self.path.endswith("_bulk") else None
+        if isinstance(fault, int):
+            return self.reply(fault, b'{"error": {"type": "test", "reason": "no"}}', "application/json")
+        if fault == "before":
+            return self.connection.close()
+        kept = {name: value for name, value in self.headers.items() if name not in ("Host", "Content-Length")}
+        request = urllib.request.Request(self.target + self.path, body or None, kept, method=self.command)
+        try:
+            with urllib.request.urlopen(request) as found:
+                status, content, kind = found.status, found.read(), found.headers["Content-Type"]
+        except urllib.error.HTTPError as error:
+            status, content, kind = error.code, error.read(), error.headers["Content-Type"]
+        if fault == "after":  # the server did it, and nobody hears of it
+            return self.connection.close()
+        return self.reply(status, content, kind or "text/plain")
+
+    do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = answer  # noqa: N815
+
+    def reply(self, status, content, kind):
+        self.send_response(status)
+        for name, value in (("Content-Type", kind), ("X-Elastic-Product", "Elasticsearch")):
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def serving(handler):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.handle_error = lambda *_: None
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_lost_connections_and_busy_servers_lose_and_double_nothing(create, elasticsearch_server, monkeypatch, resume):
+    monkeypatch.setattr("semsearch_nb.elastic.bulk.MAX_PAUSE_S", 0.1)
+    index = create()
+    faults = iter(["after", 429, None, 503, "before", "after", 502, 500, None, "after"])
+    handler = type("Handler", (Proxy,), {"target": elasticsearch_server.url, "faults": faults})
+    with serving(handler) as url, elastic.connect(url, **OWNER) as client:
+        seen = elastic.open_index(client.options(max_retries=0), index.name, model="minilm")
+        report = send(seen, documents(100), batch=20, resume=resume)
+    assert report.indexed + report.already == 100 and not report.rejected
+    assert report.already == (60 if resume else 0)  # three parts whose first answer was lost
+    assert report.retries == 8
+    assert len(index) == 100
+
+
+def test_a_server_that_stays_busy_ends_in_an_error_that_says_how_far_it_came(create, elasticsearch_server):
+    index = create()
+    faults = itertools.chain([None], itertools.repeat(429))
+    handler = type("Handler", (Proxy,), {"target": elasticsearch_server.url, "faults": faults})
+    with serving(handler) as url, elastic.connect(url, **OWNER) as client:
+        seen = elastic.open_index(client.options(max_retries=0), index.name, model="minilm")
+        with pytest.raises(elastic.IndexingError, match=r"within 0.5 s, after 20 indexed.*resume=True") as caught:
+            send(seen, documents(100), batch=20, patience=0.5)
+    assert caught.value.report.indexed == 20
+    assert str(send(index, documents(100), resume=True)) == "80 indexed, 20 there already"
+
+
+# Searching
+
+
+def test_a_flat_index_is_exact_and_scores_are_cosines(filled):
+    truth = exact.search(QUERIES, VECTORS)
+    for hits in (filled.search(QUERIES), filled.search_exact(QUERIES)):
+        assert np.array_equal(numbers_of(hits), truth.indices)
+        assert np.allclose(hits.scores, truth.scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in elastic.KINDS if kind != "flat"])
+def test_every_kind_of_index_finds_what_exact_search_finds(create, kind):
+    index = create(kind=kind, similarity="cosine", fields={}, integer_ids=True)
+    send(index, ({"id": row, "vector": 2 * vector} for row, vector in enumerate(VECTORS)))
+    truth = benchmark.ground_truth(VECTORS, QUERIES)
+    coded = kind != "hnsw"
+    hits = index.search(QUERIES, num_candidates=400, oversample=9.0 if coded else None)
+    assert truth.recall(hits.indices).mean() > (0.85 if kind.startswith("bbq") else 0.98)
+    true_scores = np.einsum("qd,qkd->qk", QUERIES, VECTORS[hits.indices])
+    assert np.allclose(hits.scores, true_scores, atol=1e-5)
+    if coded:  # without re-scoring, estimates
+        assert not np.allclose(index.search(QUERIES).scores, true_scores, atol=1e-5)
+    assert index.memory_bytes() == pytest.approx(elastic.vector_bytes(400, DIMENSION, kind), rel=0.8)
+    assert index.disk_bytes() > 400 * 4 * DIMENSION
+
+
+def test_filters_before_and_after(filled):
+    hits = filled.search(QUERIES, filter={"topic": "t1", "year": {"gte": 1920, "lt": 1930}})
+    allowed = [row for row in range(400) if row % 4 == 1 and 20 <= row % 100 < 30]
+    truth = exact.search(QUERIES, VECTORS[allowed])
+    assert np.array_equal(numbers_of(hits), np.array(allowed)[truth.indices])
+    after = filled.search(QUERIES, post_filter={"topic": ["t1", "t2"]})
+    first = exact.search(QUERIES, VECTORS).indices
+    for row, there, ten in zip(after.indices, after.found, first, strict=True):
+        assert row[there].tolist() == [f"d{hit}" for hit in ten if hit % 4 in (1, 2)]
+        assert row[~there].tolist() == [None] * (10 - there.sum())
+
+
+def test_a_filter_or_a_threshold_that_leaves_nothing_is_an_empty_result(filled):
+    empty = filled.search(QUERIES, filter={"topic": "none"})
+    assert empty.indices.shape == (20, 10) and not empty.found.any()
+    far = filled.search(QUERIES, similarity=0.99)
+    assert not far.found.any()
+    near = filled.search(VECTORS[:1], similarity=0.99)
+    assert near.indices[0, 0] == "d0" and near.found.sum() == 1
+    names = [f"q{row}" for row in range(20)]
+    assert evaluation.as_run(empty, names) == {name: [] for name in names}
+    assert evaluation.ndcg_at_k(evaluation.as_run(near, ["q"]), {"q": {"d0": 1}}).tolist() == [1.0]
+
+
+def test_words_find_words(filled):
+    hits = filled.search_text(["whale violin", "zebra"], k=4, filter={"year": {"lte": 1950}})
+    assert set(hits.indices[0]) <= {f"d{row}" for row in range(400) if row % 100 <= 50}
+    assert all({"whale", "violin"} & set(d["title"].split()) for d in filled.documents(hits.indices[0]))
+    assert hits.found.tolist() == [[True] * 4, [False] * 4]
+    assert (np.diff(hits.scores[0]) <= 0).all()
+
+
+@pytest.mark.parametrize("fuse", [fusion.reciprocal_rank, fusion.standard_scores])
+def test_hybrid_is_the_fusion_of_both(filled, fuse):
+    texts = ["whale violin", "zebra"]
+    hits = filled.search_hybrid(texts, QUERIES[:2], k=5, pool=50, fuse=fuse, weights=[0.7, 0.3])
+    near, words = filled.search(QUERIES[:2], 50), filled.search_text(texts, 50)
+    expected = fuse([words, near], 5, weights=[0.7, 0.3])
+    assert np.array_equal(hits.indices, expected.indices) and np.array_equal(hits.scores, expected.scores)
+    assert hits.indices[1].tolist() == near.indices[1, :5].tolist()  # no word of it is there
+
+
+def test_it_is_measured_as_the_other_indexes_are(create):
+    index = create(kind="hnsw", fields={}, integer_ids=True)
+    send(index, ({"id": row, "vector": vector} for row, vector in enumerate(VECTORS)))
+    truth = benchmark.ground_truth(VECTORS, QUERIES)
+    few, many = benchmark.sweep({"hnsw": index}, {"hnsw": [10, 400]}, truth, repeat=1, progress=False)
+    assert few.recall <= many.recall == 1.0
+    assert many.disk_mb > many.memory_mb > 0
+
+
+def test_a_new_model_takes_over_without_a_gap(create, elasticsearch):
+    old, alias = create(), f"semsearch-test-{os.getpid()}-alias"
+    send(old, documents(20))
+    assert elastic.swap_alias(elasticsearch, alias, old.name) == []
+    reader = elastic.open_index(elasticsearch, alias, model="minilm")
+    new = create(model="e5")
+    with pytest.raises(elastic.ElasticError, match="is empty"):
+        elastic.swap_alias(elasticsearch, alias, new.name)
+    send(new, documents(30))
+    failures, done = [], threading.Event()
+
+    def ask():
+        while not done.is_set():
+            try:
+                if not reader.search_text(["lava"], k=1).found.all():
+                    failures.append("nothing found")
+            except elastic.ElasticError as error:
+                failures.append(str(error))
+                return
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert elastic.swap_alias(elasticsearch, alias, new.name, drop_old=True) == [old.name]
+    done.wait(0.2)
+    done.set()
+    asking.join()
+    # Its vectors would be compared with those of another model, so the one thing it may meet is being told.
+    assert all("holds vectors of the model 'e5'" in failure for failure in failures)
+    with pytest.raises(elastic.ElasticError, match=r"holds vectors of the model 'e5' \(64 dim.*not of 'minilm'"):
+        reader.search(QUERIES)
+    assert len(elastic.open_index(elasticsearch, alias, model="e5")) == 30
+    assert not elasticsearch.indices.exists(index=old.name)
+    with pytest.raises(elastic.ElasticError, match="no index"):
+        send(old, documents(1))
+
+
+# Bad inputs
+
+
+def with_value(value):
+    rows = QUERIES.copy()
+    rows[2, 3] = value
+    return rows
+
+
+INDEX_CASES = {
+    "dimension": (
+        lambda i: i.search(QUERIES[:, :9]),
+        ValueError,
+        r"queries have 9 dim.*has 64; encode them with 'mini",
+    ),
+    "NaN": (lambda i: i.search(with_value(np.nan)), ValueError, r"queries has NaN.*row 2"),
+    "zeros": (lambda i: i.search(QUERIES * 0), ValueError, r"queries\[0\] is a vector of zeros"),
+    "length": (lambda i: i.search(QUERIES * 2), ValueError, r"queries\[0\] has the length 2.*normalise it"),
+    "one vector": (lambda i: i.search(QUERIES[0]), ValueError, r"queries must have the shape.*queries\[None, :\]"),
+    "texts": (lambda i: i.search(["a"]), TypeError, r"queries must be an array of numbers.*encode"),
+    "k = 0": (lambda i: i.search(QUERIES, k=0), ValueError, r"k must be at least 1"),
+    "k": (lambda i: i.search(QUERIES, k=20_000), ValueError, r"k must be at most 10,000"),
+    "candidates": (lambda i: i.search(QUERIES, 50, num_candidates=49), ValueError, r"between k \(50\).*not 49"),
+    "many": (lambda i: i.search(QUERIES, num_candidates=10_001), ValueError, r"num_candidates must.*10,000, not"),
+    "similarity": (lambda i: i.search(QUERIES, similarity=1.5), ValueError, r"similarity must be a cosine"),
+    "oversample": (lambda i: i.search(QUERIES, oversample=2), ValueError, r"oversample goes with codes; .*'flat'"),
+    "field": (lambda i: i.search(QUERIES, filter={"yeer": 1}), ValueError, r"filter names the field 'yeer'.*title, t"),
+    "text field": (lambda i: i.search(QUERIES, filter={"title": "lava"}), ValueError, r"filter names 'title'.*is text"),
+    "bounds": (lambda i: i.search(QUERIES, filter={"year": {"from": 1}}), ValueError, r"filter\['year'\].*gt, gte"),
+    "None": (lambda i: i.search(QUERIES, filter={"year": None}), ValueError, r"filter\['year'\] is None"),
+    "no filter": (lambda i: i.search(QUERIES, post_filter="t1"), TypeError, r"post_filter must be a dictionary"),
+    "value": (lambda i: i.search(QUERIES, filter={"year": "long ago"}), elastic.ElasticError, r"long ago"),
+    "no text": (lambda i: i.search_text(["lava", " "]), ValueError, r"texts\[1\] is empty"),
+    "one text": (lambda i: i.search_text("lava"), TypeError, r"texts must be a list of strings"),
+    "no such text": (
+        lambda i: i.search_text(["lava"], fields=["topic"]),
+        ValueError,
+        r"fields must name.*\(title\).*topic",
+    ),
+    "no fields": (lambda i: i.search_text(["lava"], fields=[]), ValueError, r"fields must name"),
+    "uneven": (lambda i: i.search_hybrid(["lava"], QUERIES), ValueError, r"answers 20 queries.*fuse"),
+    "no such id": (lambda i: i.documents(["d0", "d999"]), KeyError, r"does not hold 1 of the ids.*d999"),
+    "no dictionary": (lambda i: send(i, ["text"]), TypeError, r"documents\[0\] must be a dictionary, not str"),
+    "batch": (lambda i: send(i, [], batch=0), ValueError, r"batch must be at least 1"),
+    "effort": (lambda i: i.set_effort(0), ValueError, r"num_candidates must be at least 1"),
+    "missing": (
+        lambda i: elastic.open_index(i.client, "semsearch-nowhere", model="minilm"),
+        elastic.ElasticError,
+        r"no index or alias 'semsearch-nowhere'; make it with create_index",
+    ),
+    "other model": (
+        lambda i: elastic.open_index(i.client, i.name, model="e5"),
+        elastic.ElasticError,
+        r"holds vectors of the model 'minilm' \(64 dimensions\), not of 'e5'",
+    ),
+    "name": (
+        lambda i: elastic.create_index(i.client, "Capital", {}, dimension=3, model="m"),
+        elastic.ElasticError,
+        r"must be lowercase",
+    ),
+    "alias": (lambda i: elastic.swap_alias(i.client, i.name, i.name), elastic.ElasticError, r"is the name of an index"),
+    "no new": (lambda i: elastic.swap_alias(i.client, "a", "semsearch-nowhere"), elastic.ElasticError, r"no index"),
+}
+CREATE_CASES = {
+    "kind": ({"kind": "ivf"}, ValueError, r"kind must be one of flat.*not 'ivf'"),
+    "similarity": ({"similarity": "l2_norm"}, ValueError, r"similarity must be one of dot_product, cosine"),
+    "field type": ({"fields": {"year": "int"}}, ValueError, r"fields\['year'\] must be one of text.*not 'int'"),
+    "field name": ({"fields": {"vector": "text"}}, ValueError, r"fields must not name 'vector'"),
+    "dimension": ({"dimension": 5000}, ValueError, r"dimension must be at most 4,096"),
+    "no dimension": ({"dimension": 1.5}, TypeError, r"dimension must be a whole number"),
+    "bbq": ({"kind": "bbq_flat", "dimension": 32}, ValueError, r"dimension must be at least 64 for 'bbq_flat'"),
+    "int4": ({"kind": "int4_hnsw", "dimension": 65}, ValueError, r"dimension must be even"),
+    "model": ({"model": ""}, ValueError, r"model must be the name"),
+    "replicas": ({"replicas": -1}, ValueError, r"replicas must be a whole number of at least 0"),
+    "shards": ({"shards": 0}, ValueError, r"shards must be at least 1"),
+    "analyzer": ({"analyzer": "klingon"}, elastic.ElasticError, r"klingon"),
+}
+
+
+@pytest.mark.parametrize("name", INDEX_CASES)
+def test_bad_input_gets_a_clear_error(filled, name):
+    call, error, message = INDEX_CASES[name]
+    with pytest.raises(error, match=message):
+        call(filled)
+
+
+@pytest.mark.parametrize("name", CREATE_CASES)
+def test_bad_settings_get_a_clear_error(create, name):
+    options, error, message = CREATE_CASES[name]
+    with pytest.raises(error, match=message):
+        create(**options)
+
+
+def test_an_index_is_not_made_twice_and_one_of_other_make_is_not_taken(create, elasticsearch):
+    index = create()
+    with pytest.raises(elastic.ElasticError, match=r"there is an index .* already; open_index"):
+        create(name=index.name)
+    elasticsearch.indices.put_mapping(index=index.name, meta={})
+    with pytest.raises(elastic.ElasticError, match="does not say of which model"):
+        index.read()
+
+
+def test_exact_search_of_a_graph_needs_a_server_with_scripts(create):
+    index = create(kind="hnsw")
+    send(index, documents(50))
+    match_all = {"script_score": {"query": {"match_all": {}}, "script": {"source": "1"}}}
+    try:
+        index.client.search(index=index.name, query=match_all)
+    except BadRequestError:
+        with pytest.raises(elastic.ElasticError, match=r"runs no scripts; .* create the index with kind='flat'"):
+            index.search_exact(QUERIES)
+    else:
+        hits, allowed = index.search_exact(QUERIES, filter={"topic": "t1"}), np.arange(1, 50, 4)
+        assert np.array_equal(numbers_of(hits), allowed[exact.search(QUERIES, VECTORS[allowed]).indices])
+
+
+# Connecting
+
+CONNECT_CASES = {
+    "no scheme": ({"url": "127.0.0.1:9200"}, ValueError, r"url must look like http"),
+    "password in it": ({"url": "http://me:secret@host"}, ValueError, r"url must not hold a password(?!.*secret)"),
+    "both": ({"api_key": "k", "user": "u", "password": "p"}, ValueError, r"not both"),
+    "no password": ({"user": "u"}, ValueError, r"password is missing"),
+    "no user": ({"password": "p"}, ValueError, r"user is missing"),
+    "umlaut": ({"user": "ü", "password": "p"}, ValueError, r"must be ASCII"),
+    "ca file": ({"url": "https://host", "ca_file": "/no/such.crt"}, ValueError, r"ca_file must be a file"),
+    "unreachable": (
+        {"url": "http://127.0.0.1:9"},
+        elastic.ElasticError,
+        r"nothing answers.*:9 .*SEMSEARCH.*docker run",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONNECT_CASES)
+def test_connecting_to_what_is_not_there_says_what_to_do(name):
+    options, error, message = CONNECT_CASES[name]
+    with pytest.raises(error, match=message):
+        elastic.connect(**options)
+
+
+def test_refused_credentials_say_what_to_set(elasticsearch_server):
+    for options in ({}, {"user": "semsearch", "password": "wrong"}, {"api_key": "bm86bm8="}):
+        with pytest.raises(elastic.ElasticError, match=r"refuses the credentials.*SEMSEARCH_ELASTICSEARCH_API_KEY"):
+            elastic.connect(elasticsearch_server.url, **options)
+
+
+def test_the_environment_says_where_and_who(elasticsearch_server, monkeypatch):
+    for name, value in {"url": elasticsearch_server.url, **OWNER}.items():
+        monkeypatch.setenv(f"SEMSEARCH_ELASTICSEARCH_{name.upper()}", value)
+    with elastic.connect() as client:
+        assert client.cluster.health()["status"] == "green"
+
+
+class Stranger(http.server.BaseHTTPRequestHandler):
+    """A web server that is no Elasticsearch, or one of another major version."""
+
+    status, content, product = 200, b"{}", None
+
+    def do_GET(self):
+        self.send_response(self.status)
+        self.send_header("Content-Type", "application/json")
+        if self.product:
+            self.send_header("X-Elastic-Product", self.product)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_other_servers_are_named_as_such():
+    refused = b'{"error":{"type":"media_type_header_exception","reason":"Invalid media-type value"},"status":400}'
+    other_major = type("OtherMajor", (Stranger,), {"status": 400, "content": refused, "product": "Elasticsearch"})
+    for handler, message in (
+        (Stranger, "is no Elasticsearch of version 8 or 9"),
+        (other_major, "another major version"),
+    ):
+        with serving(handler) as url, pytest.raises(elastic.ElasticError, match=message):
+            elastic.connect(url)
+
+
+# A server of one's own
+
+
+class Ranges(http.server.SimpleHTTPRequestHandler):
+    """A folder on the web, with ranges; the first connection breaks half way."""
+
+    broken = False
+
+    def do_GET(self):
+        content = (
+            Path(self.translate_path(self.path)).read_bytes()
+            if Path(self.translate_path(self.path)).is_file()
+            else None
+        )
+        if content is None:
+            return self.send_error(404)
+        start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        breaks = not type(self).broken and len(content) > 1000
+        type(self).broken |= breaks
+        return self.wfile.write(content[start : start + len(content) // 2 if breaks else None])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def web(tmp_path, monkeypatch):
+    """A folder, and where it lies on the web; the cache is empty."""
+    monkeypatch.setattr(settings, "_current", settings.Settings(cache_dir=tmp_path / "cache"))
+    folder = tmp_path / "web"
+    folder.mkdir()
+    handler = type("Handler", (Ranges,), {"broken": False})
+    with serving(functools.partial(handler, directory=folder)) as url:
+        yield folder, url
+
+
+def test_a_download_goes_on_where_it_broke(web):
+    folder, url = web
+    content = np.random.default_rng(0).bytes(3_000_000)
+    (folder / "file.bin").write_bytes(content)
+    found = download.fetch(f"{url}/file.bin", sha256=hashlib.sha256(content).hexdigest())
+    assert found.read_bytes() == content
+    (folder / "file.bin").unlink()
+    assert download.fetch(f"{url}/file.bin") == found  # from the cache
+    with pytest.raises(elastic.DownloadError, match=r"answers 404 .*check the address"):
+        download.fetch(f"{url}/other.bin")
+    (folder / "other.bin").write_bytes(b"other")
+    with pytest.raises(elastic.DownloadError, match=r"has the SHA-256 .*thrown away"):
+        download.fetch(f"{url}/other.bin", sha256="0" * 64)
+
+
+def test_archives_that_are_none_or_damaged_are_refused(web):
+    folder, url = web
+    (folder / "es.zip").write_bytes(b"not a zip")
+    with pytest.raises(ValueError, match=r"must be a \.zip or \.tar\.gz of Elasticsearch, and es\.zip is neither"):
+        elastic.local_server(folder / "es.zip")
+    with pytest.raises(ValueError, match=r"archive must be a file or a URL"):
+        elastic.local_server(folder / "nothing.zip")
+    shutil.make_archive(str(folder / "other"), "gztar", folder)
+    with pytest.raises(ValueError, match=r"must hold Elasticsearch"):
+        elastic.local_server(folder / "other.tar.gz")
+    (folder / "es.zip.sha512").write_text(f"{'0' * 128}  es.zip\n")
+    with pytest.raises(elastic.DownloadError, match=r"es\.zip is damaged: its SHA-512.*try again"):
+        elastic.local_server(f"{url}/es.zip")
+    for options in ({"heap": "lots"}, {"nodes": 0}, {"password": "short"}, {"password": "long enough", "nodes": 3}):
+        with pytest.raises(ValueError, match="must"):
+            elastic.local_server(folder / "es.zip", **options)
+
+
+START = """
+import sys
+from semsearch_nb import elastic
+server = elastic.local_server(sys.argv[1], heap="512m")
+client = server.connect()
+print(server.url, server.folder, *(node.server().pid for node in server._nodes), client.cluster.health()["status"])
+"""
+
+
+def test_a_server_from_the_web_stops_with_the_program_that_started_it(web, elasticsearch_archive):
+    folder, url = web
+    (folder / elasticsearch_archive.name).symlink_to(elasticsearch_archive)
+    checksum = hashlib.sha512(elasticsearch_archive.read_bytes()).hexdigest()
+    (folder / f"{elasticsearch_archive.name}.sha512").write_text(f"{checksum}  {elasticsearch_archive.name}\n")
+    environment = {**os.environ, "SEMSEARCH_CACHE_DIR": str(settings.current().cache_dir)}
+    command = [sys.executable, "-c", START, f"{url}/{elasticsearch_archive.name}"]
+    ran = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    address, data, pid, status = ran.stdout.split()
+    assert status == "green" and not Path(data).exists() and not psutil.pid_exists(int(pid))
+    with pytest.raises(elastic.ElasticError, match="nothing answers"):
+        elastic.connect(address)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="looks at processes as Linux and macOS have them")
+def test_a_server_is_open_to_this_computer_alone_and_has_no_rights(elasticsearch_server):
+    process = elasticsearch_server._nodes[0].server()
+    assert process.username() != "root"
+    addresses = {c.laddr.ip for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    assert {address.removeprefix("::ffff:") for address in addresses} <= {"127.0.0.1", "::1"} and addresses
+
+
+# Faults, in short; benchmarks/elastic_faults.py has the long version
+
+
+def killing(server, number, items, after):
+    """The items, and a node killed before item number `after`."""
+    for position, item in enumerate(items):
+        if position == after:
+            server.kill(number)
+        yield item
+
+
+def test_a_node_that_comes_back_in_mid_bulk_is_waited_for(create, elasticsearch_server):
+    index = create()
+
+    def items():
+        for item in killing(elasticsearch_server, 1, documents(2000), after=1000):
+            if item["id"] == "d1000":
+                threading.Thread(target=elasticsearch_server.restart).start()
+            yield item
+
+    report = send(index, items(), batch=100)
+    assert (report.indexed, report.rejected, len(index)) == (2000, [], 2000) and report.retries
+
+
+def test_a_node_that_stays_away_is_an_error_and_a_second_run_goes_on(create, elasticsearch_server):
+    index = create()
+    with pytest.raises(elastic.IndexingError, match=r"within 1 s, after 1,000 indexed.*resume=True"):
+        send(index, killing(elasticsearch_server, 1, documents(2000), after=1100), batch=100, patience=1)
+    with pytest.raises(elastic.ElasticError, match="stopped answering"):
+        index.search(QUERIES)
+    elasticsearch_server.restart()
+    report = send(index, documents(2000), resume=True)
+    assert (report.indexed + report.already, len(index)) == (2000, 2000) and report.already >= 1000
+
+
+def test_a_cluster_goes_on_without_the_node_that_was_killed(elasticsearch_archive):
+    with elastic.local_server(elasticsearch_archive, nodes=3, heap="256m") as cluster, cluster.connect() as client:
+        options = {"dimension": DIMENSION, "model": "minilm", "shards": 3, "replicas": 1}
+        index = elastic.create_index(client, "faults", FIELDS, **options)
+        report = send(index, killing(cluster, 2, documents(2000), after=900), batch=100)
+        assert (report.indexed, report.rejected, len(index)) == (2000, [], 2000)
+        assert index.search(QUERIES).found.all()
