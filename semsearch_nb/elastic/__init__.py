@@ -14,7 +14,7 @@ from __future__ import annotations
 
 try:
     from semsearch_nb.elastic.bulk import IndexingError, Rejected, Report, index_documents
-    from semsearch_nb.elastic.connection import DOCKER, ElasticError, connect
+    from semsearch_nb.elastic.connection import DOCKER, ElasticError, NoAnswerError, connect
     from semsearch_nb.elastic.download import DownloadError
     from semsearch_nb.elastic.index import KINDS, create_index, open_index, swap_alias, vector_bytes
     from semsearch_nb.elastic.local_server import LocalServer, local_server
@@ -33,6 +33,7 @@ __all__ = [
     "ElasticIndex",
     "IndexingError",
     "LocalServer",
+    "NoAnswerError",
     "Rejected",
     "Report",
     "connect",

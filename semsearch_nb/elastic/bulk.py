@@ -17,7 +17,7 @@ from elasticsearch.serializer import JsonSerializer
 from tqdm.auto import tqdm
 
 from semsearch_nb import cache
-from semsearch_nb.elastic.connection import ElasticError, explained
+from semsearch_nb.elastic.connection import ElasticError, NoAnswerError, explained
 from semsearch_nb.elastic.searching import VECTOR, ElasticIndex, vector_flaw
 from semsearch_nb.vectors import as_count
 
@@ -94,8 +94,8 @@ def index_documents(
         IndexingError: the server did not come back within `patience`, or refuses all. What it has
             acknowledged is in the index; go on with `resume=True`.
     """
-    index.read()
     report, start = Report(), time.perf_counter()
+    _patiently(index.read, report, patience)
     total = len(documents) if isinstance(documents, Sized) else None
     try:
         with tqdm(total=total, disable=not progress, unit="documents", leave=False) as bar:
@@ -107,7 +107,7 @@ def index_documents(
     if refresh:
         with explained(index.name):
             _patiently(lambda: index.client.indices.refresh(index=index.stored_in), report, patience)
-    index.read()  # still the index that was opened, not one that took its name
+    _patiently(index.read, report, patience)  # still the index that was opened, not one that took its name
     return report
 
 
@@ -209,19 +209,19 @@ def _send(index: ElasticIndex, part: list[_Action], report: Report, patience: fl
 
 
 def _patiently(attempt: Callable[[], Any], report: Report, patience: float) -> None:
-    """Call `attempt` until it returns something true, with growing pauses where the server stumbles."""
+    """Call `attempt` until it returns anything but False, with growing pauses where the server stumbles."""
     pause, deadline = 0.25, time.monotonic() + patience
     while True:
         try:
-            if attempt():
+            if attempt() is not False:
                 return
             reason = "it is too busy (429) or fails (5xx)"
         except ApiError as error:
             if not _may_pass(error.status_code):
                 raise
             reason = str(error)
-        except TransportError as error:
-            reason = error.message
+        except (TransportError, NoAnswerError) as error:
+            reason = str(error)
         if time.monotonic() + pause > deadline:
             raise IndexingError(
                 f"the server did not come back within {patience:g} s, after {report}: {reason}; start it again, and go "

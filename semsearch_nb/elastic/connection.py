@@ -33,6 +33,10 @@ class ElasticError(RuntimeError):
     """The server does not answer, refuses, or holds something else than was expected."""
 
 
+class NoAnswerError(ElasticError):
+    """The server has answered before and does not now."""
+
+
 def connect(
     url: str | None = None,
     *,

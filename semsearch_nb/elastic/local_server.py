@@ -39,6 +39,16 @@ START_SECONDS = 240
 ROOT_RUNS_AS = "nobody"
 USER = "semsearch"
 
+# Runs the server, and stops it when standard input ends: that is when this program ends, however it ends.
+WATCH = """
+exec 3<&0
+"$@" </dev/null 3<&- & server=$!
+(cat <&3 >/dev/null; kill $server) & watcher=$!
+wait $server; code=$?
+kill $watcher 2>/dev/null
+exit $code
+"""
+
 
 def local_server(
     archive: str | Path | None = None, *, nodes: int = 1, heap: str = "1g", password: str | None = None
@@ -129,6 +139,7 @@ class LocalServer:
         if node.launcher:
             with suppress(psutil.NoSuchProcess):
                 node.server().kill()
+            _let_go(node.launcher)
             node.launcher.wait(30)
             node.launcher = None
 
@@ -142,10 +153,9 @@ class LocalServer:
     def stop(self) -> None:
         """Stop every node and delete the data. A second call does nothing."""
         atexit.unregister(self.stop)
-        running = [node for node in self._nodes if node.launcher]
-        for node in running:
-            assert node.launcher
-            node.launcher.terminate()  # it tells the server, and ends after it
+        for node in self._nodes:
+            if node.launcher:
+                _let_go(node.launcher)
         for number, node in enumerate(self._nodes, 1):
             if node.launcher:
                 try:
@@ -198,17 +208,19 @@ class LocalServer:
             (config / "users_roles").write_text(f"superuser:{USER}\n", encoding="utf-8")
 
     def _launch(self, node: _Node) -> None:
-        script = self._home / "bin" / ("elasticsearch.bat" if sys.platform == "win32" else "elasticsearch")
+        windows = sys.platform == "win32"
+        script = self._home / "bin" / ("elasticsearch.bat" if windows else "elasticsearch")
+        watched = [] if windows else ["sh", "-c", WATCH, "sh"]
         environment = {**os.environ, **_java(self._home), "HOME": str(node.folder)}
         environment |= {"ES_PATH_CONF": str(node.folder / "config"), "ES_TMPDIR": str(node.folder / "tmp")}
         environment["ES_JAVA_OPTS"] = f"-Xms{self._heap} -Xmx{self._heap}"
         (node.folder / "pid").unlink(missing_ok=True)
         with (node.folder / "console.log").open("ab") as console:
             node.launcher = subprocess.Popen(
-                [script, "-p", node.folder / "pid"],
+                [*watched, script, "-p", node.folder / "pid"],
                 env=environment,
                 cwd=node.folder,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=console,
                 stderr=console,
                 start_new_session=True,  # Ctrl-C in a terminal is not meant for it
@@ -230,6 +242,14 @@ class LocalServer:
                             f"Elasticsearch did not answer within {START_SECONDS} s. It says:\n{node.console[-2000:]}"
                         )
                     time.sleep(0.2)
+
+
+def _let_go(launcher: subprocess.Popen[bytes]) -> None:
+    """Ask the server to stop, if it still runs."""
+    if launcher.stdin:
+        launcher.stdin.close()
+    if sys.platform == "win32":
+        launcher.terminate()
 
 
 def _has_joined(client: Elasticsearch, n_nodes: int) -> bool:
