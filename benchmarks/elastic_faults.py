@@ -104,6 +104,8 @@ def three_nodes(server: elastic.LocalServer, vectors: np.ndarray, seed: int) -> 
         green = time.perf_counter() - start
         found, doubled = read_back(client, index.name)
         client.indices.delete(index=index.name)
+    for error in {error for *_, error in searching.asked if error}:
+        print(error, flush=True)
     # Those that ran while the node died or began afterwards.
     asked = [(seconds, error) for start, seconds, error in searching.asked if start + seconds >= killed[0]]
     return {
@@ -141,7 +143,7 @@ def one_node(server: elastic.LocalServer, vectors: np.ndarray, seed: int, *, wai
             returning.start()
 
     with server.connect() as client:
-        index = make(client, f"faults-{seed}-{waits}", vectors.shape[1])
+        index = make(client, f"faults-{seed}-{int(waits)}", vectors.shape[1])
         row: Row = {"seed": seed, "killed after": kill_at}
         try:
             report = elastic.index_documents(

@@ -20,6 +20,7 @@ LIBRARIES = (
     "hnswlib",
     "annoy",
     "bm25s",
+    "elasticsearch",
 )
 
 

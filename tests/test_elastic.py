@@ -499,6 +499,10 @@ def test_the_environment_says_where_and_who(elasticsearch_server, monkeypatch):
         assert client.cluster.health()["status"] == "green"
 
 
+def test_the_readme_has_the_line_for_docker():
+    assert elastic.DOCKER in (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
 class Stranger(http.server.BaseHTTPRequestHandler):
     """A web server that is no Elasticsearch, or one of another major version."""
 

@@ -17,7 +17,7 @@ from elasticsearch.serializer import JsonSerializer
 from tqdm.auto import tqdm
 
 from semsearch_nb import cache
-from semsearch_nb.elastic.connection import ElasticError, NoAnswerError, explained
+from semsearch_nb.elastic.connection import ElasticError, NoAnswerError, explained, may_pass
 from semsearch_nb.elastic.searching import VECTOR, ElasticIndex, vector_flaw
 from semsearch_nb.vectors import as_count
 
@@ -123,7 +123,7 @@ def _actions(
             )
         content = {key: value for key, value in document.items() if key not in ("id", VECTOR)}
         try:
-            key = document["id"] if "id" in document else cache.digest(content)
+            key = document["id"] if "id" in document else cache.digest(serializer.loads(serializer.dumps(content)))
             if flaw := _id_flaw(key, index.integer_ids) or _flaw(document.get(VECTOR), index):
                 report.rejected.append(Rejected(key, flaw))
                 continue
@@ -183,7 +183,7 @@ def _send(index: ElasticIndex, part: list[_Action], report: Report, patience: fl
             status = outcome["status"]
             if status < 300:
                 report.indexed += 1
-            elif _may_pass(status):
+            elif may_pass(status):
                 again.append(action)
             elif status == 409:
                 report.already += 1
@@ -217,7 +217,7 @@ def _patiently(attempt: Callable[[], Any], report: Report, patience: float) -> N
                 return
             reason = "it is too busy (429) or fails (5xx)"
         except ApiError as error:
-            if not _may_pass(error.status_code):
+            if not may_pass(error.status_code):
                 raise
             reason = str(error)
         except (TransportError, NoAnswerError) as error:
@@ -231,7 +231,3 @@ def _patiently(attempt: Callable[[], Any], report: Report, patience: float) -> N
         report.retries += 1
         time.sleep(pause)
         pause = min(2 * pause, MAX_PAUSE_S)
-
-
-def _may_pass(status: int) -> bool:
-    return status == 429 or status >= 500

@@ -105,6 +105,11 @@ def explained(name: str) -> Iterator[None]:
         ) from None
 
 
+def may_pass(status: int) -> bool:
+    """Whether an HTTP status says that the server is busy or stumbles, so that trying again makes sense."""
+    return status == 429 or status >= 500
+
+
 def _greet(client: Elasticsearch, urls: str) -> None:
     """Ask for the health of the cluster, as the smallest thing that needs a server and its consent."""
     try:

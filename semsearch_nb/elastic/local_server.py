@@ -137,7 +137,7 @@ class LocalServer:
         """End a node at once, as a power cut would (SIGKILL)."""
         node = self._node(number)
         if node.launcher:
-            with suppress(psutil.NoSuchProcess):
+            with suppress(psutil.NoSuchProcess, FileNotFoundError):
                 node.server().kill()
             _let_go(node.launcher)
             node.launcher.wait(30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +14,14 @@ from elasticsearch import Elasticsearch
 from elasticsearch.exceptions import GeneralAvailabilityWarning
 
 from semsearch_nb import fusion
-from semsearch_nb.elastic.connection import ElasticError, explained
+from semsearch_nb.elastic.connection import ElasticError, explained, may_pass
 from semsearch_nb.vectors import FloatArray, Hits, as_count, as_texts, as_vectors
 
 RANGE = ("gt", "gte", "lt", "lte")
 VECTOR = "vector"
 AT_A_TIME = 32  # queries a request
 MAX_WINDOW = 10_000  # hits a search, and candidates a shard: the server's own limits
+PAUSES_S = (0, 0.2, 0.5, 1, 2)  # before a search is asked, and asked again
 NO_SCRIPTS = "script_lang not supported"
 
 Filter = Mapping[str, Any]
@@ -244,21 +246,33 @@ class ElasticIndex:
         common: dict[str, Any] = {"size": k, "_source": False}
         if post_filter is not None:
             common["post_filter"] = {"bool": {"filter": self._filter(post_filter, "post_filter")}}
-        # A shard that does not answer is an error: an answer without its documents would look like any other.
-        head = {"index": self.name, "allow_partial_search_results": False}
-        rows: list[list[dict[str, Any]]] = []
         asked = [{**common, **body} for body in bodies]
+        rows: list[list[dict[str, Any]]] = []
         for start in range(0, len(asked), AT_A_TIME):
-            part = asked[start : start + AT_A_TIME]
-            with explained(self.name):
-                answers = self.client.msearch(searches=[line for body in part for line in (head, body)])
-            rows += [self._checked(answer) for answer in answers["responses"]]
+            rows += [self._checked(answer) for answer in self._ask(asked[start : start + AT_A_TIME])]
         scores = np.full((len(rows), k), -np.inf, dtype=np.float32)
         ids = np.full((len(rows), k), -1, dtype=np.int64) if self.integer_ids else np.full((len(rows), k), None)
         for row, hits in enumerate(rows):
             scores[row, : len(hits)] = [hit["_score"] for hit in hits]
             ids[row, : len(hits)] = [self._id(hit["_id"]) for hit in hits]
         return Hits(scores, ids)
+
+    def _ask(self, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The answers to searches. Where a node has just died, its shards' other copies are asked again."""
+        # A shard that does not answer is an error: an answer without its documents would look like any other.
+        head = {"index": self.name, "allow_partial_search_results": False}
+        answers: list[dict[str, Any]] = [{"status": 503}] * len(bodies)
+        for pause in PAUSES_S:
+            time.sleep(pause)
+            open_ones = [place for place, answer in enumerate(answers) if may_pass(answer["status"])]
+            if not open_ones:
+                break
+            lines = [line for place in open_ones for line in (head, bodies[place])]
+            with explained(self.name):
+                found = self.client.msearch(searches=lines)["responses"]
+            for place, answer in zip(open_ones, found, strict=True):
+                answers[place] = answer
+        return answers
 
     def _checked(self, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The hits of one search, if it went well and the index is still the one that was opened."""
