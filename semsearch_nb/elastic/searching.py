@@ -226,11 +226,8 @@ class ElasticIndex:
     def disk_bytes(self) -> int:
         """Bytes on disk, of one copy: documents, words, vectors, graph."""
         with explained(self.name):
-            return int(
-                self.client.indices.stats(index=self.name, metric="store")["_all"]["primaries"]["store"][
-                    "size_in_bytes"
-                ]
-            )
+            stats = self.client.indices.stats(index=self.name, metric="store")
+        return int(stats["_all"]["primaries"]["store"]["size_in_bytes"])
 
     def memory_bytes(self) -> int:
         """Bytes of vectors and graph that a search reads, as the server's files have them; see `vector_bytes`."""
@@ -263,10 +260,10 @@ class ElasticIndex:
         head = {"index": self.name, "allow_partial_search_results": False}
         answers: list[dict[str, Any]] = [{"status": 503}] * len(bodies)
         for pause in PAUSES_S:
-            time.sleep(pause)
             open_ones = [place for place, answer in enumerate(answers) if may_pass(answer["status"])]
             if not open_ones:
                 break
+            time.sleep(pause)
             lines = [line for place in open_ones for line in (head, bodies[place])]
             with explained(self.name):
                 found = self.client.msearch(searches=lines)["responses"]
