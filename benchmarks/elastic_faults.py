@@ -111,7 +111,7 @@ def three_nodes(server: elastic.LocalServer, vectors: np.ndarray, seed: int) -> 
     return {
         "seed": seed,
         "node": number,
-        "killed after": kill_at,
+        "killed at document": kill_at,
         "acknowledged": report.indexed,
         "rejected": len(report.rejected),
         "retries": report.retries,
@@ -144,7 +144,7 @@ def one_node(server: elastic.LocalServer, vectors: np.ndarray, seed: int, *, wai
 
     with server.connect() as client:
         index = make(client, f"faults-{seed}-{int(waits)}", vectors.shape[1])
-        row: Row = {"seed": seed, "killed after": kill_at}
+        row: Row = {"seed": seed, "killed at document": kill_at}
         try:
             report = elastic.index_documents(
                 index, documents(vectors, kill_at, kill), progress=False, patience=240 if waits else 5
