@@ -657,8 +657,10 @@ def test_a_node_that_is_killed_and_comes_back_in_mid_bulk_loses_and_doubles_noth
         index.search(QUERIES)
     returning = threading.Thread(target=elasticsearch_server.restart)
     returning.start()
-    report = send(index, documents(2000), batch=100, resume=True)
-    returning.join()
+    try:
+        report = send(index, documents(2000), batch=100, resume=True, patience=300)
+    finally:
+        returning.join()  # other tests need the server
     assert report.retries and report.already >= 1000 and not report.rejected
     assert (report.indexed + report.already, len(index)) == (2000, 2000)
 
