@@ -26,8 +26,6 @@ from semsearch_nb import benchmark, evaluation, exact, fusion, settings
 elastic = pytest.importorskip("semsearch_nb.elastic", reason="the extra 'elastic' is not installed")
 from elasticsearch import BadRequestError  # noqa: E402
 
-from semsearch_nb.elastic import download  # noqa: E402
-
 OWNER = {"user": "semsearch", "password": "correct horse"}  # of the server that conftest.py starts
 DIMENSION = 64
 FIELDS = {"title": "text", "topic": "keyword", "year": "integer", "added": "date"}
@@ -536,9 +534,9 @@ def test_other_servers_are_named_as_such():
 
 
 class Ranges(http.server.SimpleHTTPRequestHandler):
-    """A folder on the web, with ranges; the first connection breaks half way."""
+    """A folder on the web, with ranges; the first connection breaks half way, and the next one goes on there."""
 
-    broken = False
+    broken = resumed = False
 
     def do_GET(self):
         content = (
@@ -549,7 +547,9 @@ class Ranges(http.server.SimpleHTTPRequestHandler):
         if content is None:
             return self.send_error(404)
         start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        type(self).resumed |= start > 0
         self.send_response(206 if start else 200)
+        self.send_header("ETag", '"1"')
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         breaks = not type(self).broken and len(content) > 1000
@@ -562,32 +562,17 @@ class Ranges(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def web(tmp_path, monkeypatch):
-    """A folder, and where it lies on the web; the cache is empty."""
+    """A folder, where it lies on the web, and who answers there; the cache is empty."""
     monkeypatch.setattr(settings, "_current", settings.Settings(cache_dir=tmp_path / "cache"))
     folder = tmp_path / "web"
     folder.mkdir()
     handler = type("Handler", (Ranges,), {"broken": False})
     with serving(functools.partial(handler, directory=folder)) as url:
-        yield folder, url
-
-
-def test_a_download_goes_on_where_it_broke(web):
-    folder, url = web
-    content = np.random.default_rng(0).bytes(3_000_000)
-    (folder / "file.bin").write_bytes(content)
-    found = download.fetch(f"{url}/file.bin", sha256=hashlib.sha256(content).hexdigest())
-    assert found.read_bytes() == content
-    (folder / "file.bin").unlink()
-    assert download.fetch(f"{url}/file.bin") == found  # from the cache
-    with pytest.raises(elastic.DownloadError, match=r"answers 404 .*check the address"):
-        download.fetch(f"{url}/other.bin")
-    (folder / "other.bin").write_bytes(b"other")
-    with pytest.raises(elastic.DownloadError, match=r"has the SHA-256 .*thrown away"):
-        download.fetch(f"{url}/other.bin", sha256="0" * 64)
+        yield folder, url, handler
 
 
 def test_archives_that_are_none_or_damaged_are_refused(web):
-    folder, url = web
+    folder, url, _ = web
     (folder / "es.zip").write_bytes(b"not a zip")
     with pytest.raises(ValueError, match=r"must be a \.zip or \.tar\.gz of Elasticsearch, and es\.zip is neither"):
         elastic.local_server(folder / "es.zip")
@@ -666,11 +651,12 @@ def test_a_node_that_is_killed_and_comes_back_in_mid_bulk_loses_and_doubles_noth
 
 
 def test_a_cluster_from_the_web_goes_on_without_the_node_that_was_killed(web, elasticsearch_archive):
-    folder, url = web
+    folder, url, handler = web
     (folder / elasticsearch_archive.name).symlink_to(elasticsearch_archive)
     checksum = hashlib.sha512(elasticsearch_archive.read_bytes()).hexdigest()
     (folder / f"{elasticsearch_archive.name}.sha512").write_text(f"{checksum}  {elasticsearch_archive.name}\n")
     server = elastic.local_server(f"{url}/{elasticsearch_archive.name}", nodes=3, heap="256m")
+    assert handler.resumed  # the download, after it broke half way
     with server, server.connect() as client:
         options = {"dimension": DIMENSION, "model": "minilm", "shards": 3, "replicas": 1}
         index = elastic.create_index(client, "faults", FIELDS, **options)

@@ -12,10 +12,11 @@ The client is the official one; everything that is not here is done with it. It 
 
 from __future__ import annotations
 
+from semsearch_nb.download import DownloadError
+
 try:
     from semsearch_nb.elastic.bulk import IndexingError, Rejected, Report, index_documents
     from semsearch_nb.elastic.connection import DOCKER, ElasticError, NoAnswerError, connect
-    from semsearch_nb.elastic.download import DownloadError
     from semsearch_nb.elastic.index import KINDS, create_index, open_index, swap_alias, vector_bytes
     from semsearch_nb.elastic.local_server import LocalServer, local_server
     from semsearch_nb.elastic.searching import ElasticIndex

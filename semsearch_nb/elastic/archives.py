@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -12,8 +13,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from semsearch_nb import cache, settings
+from semsearch_nb.download import DownloadError, from_url
 from semsearch_nb.elastic.connection import DOCKER, VERSION, ElasticError
-from semsearch_nb.elastic.download import DownloadError, fetch
 
 
 def official() -> str:
@@ -36,7 +37,8 @@ def unpacked(archive: str | Path) -> Path:
     url = archive if isinstance(archive, str) and re.match(r"https?://", archive) else None
     file = Path(archive).expanduser().resolve()
     if url:
-        key = fetch(f"{url}.sha512").read_text(encoding="utf-8").split()[0]
+        checksum = from_url(f"{url}.sha512")
+        key = checksum.read_text(encoding="utf-8").split()[0]
     elif file.is_file():
         key = f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}"
     else:
@@ -47,24 +49,25 @@ def unpacked(archive: str | Path) -> Path:
     with FileLock(parent / f".{target.name}.lock"):
         if not target.exists():
             if url:
-                file = fetch(url)
-                _verify(file, sha512=key)
+                file = from_url(url)
+                if _sha512(file) != key:
+                    for downloaded in (file, checksum):
+                        shutil.rmtree(downloaded.parent)
+                    raise DownloadError(f"{url} is damaged: its SHA-512 is not the one beside it; try again")
             with cache.all_or_nothing(target) as building:
                 _unpack(file, building)
             if url:
-                file.unlink()  # what is unpacked is kept, and that is large enough
+                shutil.rmtree(file.parent)  # what is unpacked is kept, and that is large enough
     (home,) = target.iterdir()
     return home
 
 
-def _verify(file: Path, sha512: str) -> None:
+def _sha512(file: Path) -> str:
     found = hashlib.sha512()
     with file.open("rb") as stream:
         while block := stream.read(1 << 20):
             found.update(block)
-    if found.hexdigest() != sha512:
-        file.unlink()
-        raise DownloadError(f"{file.name} is damaged: its SHA-512 is not the one beside it; it was deleted, try again")
+    return found.hexdigest()
 
 
 def _unpack(file: Path, folder: Path) -> None:
