@@ -98,9 +98,11 @@ def explained(name: str) -> Iterator[None]:
             f"the server does not allow this with {name!r}: {error}; connect with other rights"
         ) from None
     except ApiError as error:
+        if may_pass(error.status_code):
+            raise NoAnswerError(f"the server cannot do this with {name!r} now: {error}; repeat it later") from None
         raise ElasticError(f"the server refuses this with {name!r}: {error}") from None
     except TransportError as error:
-        raise ElasticError(
+        raise NoAnswerError(
             f"the server has stopped answering ({error.message}); start it again and repeat this"
         ) from None
 
