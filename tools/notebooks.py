@@ -47,6 +47,7 @@ QUALITY = ROOT / "benchmarks" / "results" / "quality.json"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 TIMEOUT = 3600  # seconds a cell; the first run encodes 117,791 definitions
 MEMORY = 4 * 2**30  # bytes that a running notebook may need
+SERVER = ("SEMSEARCH_ELASTICSEARCH_URL", "SEMSEARCH_ELASTICSEARCH_ARCHIVE")
 CORES = 4  # a notebook: two that share two cores are slower than one after the other
 
 
@@ -61,6 +62,8 @@ class Entry:
     download: str
     needs: list[str]
     summary: str
+    server: bool = False
+    """Whether it needs Elasticsearch."""
 
     @property
     def number(self) -> str:
@@ -97,7 +100,9 @@ class Result:
     path: Path
     title: str
     seconds: float
-    error: str | None
+    error: str | None = None
+    skipped: str | None = None
+    """Why it did not run, and how it would."""
 
 
 def run(build: Path = ROOT / "build", notebooks: Sequence[tuple[Path, str]] | None = None) -> list[Result]:
@@ -106,9 +111,14 @@ def run(build: Path = ROOT / "build", notebooks: Sequence[tuple[Path, str]] | No
     if notebooks is None:
         notebooks = [(entry.path, f"{entry.number} · {entry.title}") for entry in entries]
         notebooks += [(entry.solutions, f"Solutions to {entry.number} · {entry.title}") for entry in entries]
-    results = []
+    serverless = [] if any(map(os.environ.get, SERVER)) else [entry.path for entry in entries if entry.server]
+    reason = f"it needs Elasticsearch: set {' or '.join(SERVER)}, as the README describes, and run this again"
+    results = [Result(path, title, 0.0, skipped=reason) for path, title in notebooks if path in serverless]
+    for result in results:
+        print(f"{result.title}: skipped; {reason}", flush=True)
     with ThreadPoolExecutor(parallel_runs()) as pool:
-        running = [pool.submit(run_one, path, title, build) for path, title in notebooks]
+        wanted = [(path, title) for path, title in notebooks if path not in serverless]
+        running = [pool.submit(run_one, path, title, build) for path, title in wanted]
         for count, future in enumerate(as_completed(running), 1):
             result = future.result()
             state = "FAILED" if result.error else "done"
@@ -194,11 +204,12 @@ def write_index(build: Path, results: Sequence[Result], entries: dict[Path, Entr
         entry = entries.get(result.path)
         link = page_of(result.path, build).relative_to(build).as_posix()
         state = "<strong>failed</strong>, " if result.error else ""
+        title = html.escape(result.title)
         cells = [
-            f'<a href="{link}">{html.escape(result.title)}</a>',
+            title if result.skipped else f'<a href="{link}">{title}</a>',
             html.escape(entry.summary) if entry else "",
             html.escape(entry.level) if entry else "",
-            f"{state}{result.seconds:.0f} s",
+            f"not run: {html.escape(result.skipped)}" if result.skipped else f"{state}{result.seconds:.0f} s",
         ]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     head = "".join(f'<th scope="col">{name}</th>' for name in ("notebook", "what you learn", "level", "time"))
@@ -364,7 +375,7 @@ def setup() -> str:
 try:
     import semsearch_nb
 except ImportError:
-    %pip install --quiet "semsearch-nb[ann,openvino] @ git+{repository()}@v{__version__}"
+    %pip install --quiet "semsearch-nb[ann,elastic,openvino] @ git+{repository()}@v{__version__}"
     import semsearch_nb
 
 settings = semsearch_nb.configure()  # or configure(data="full", models="hub")"""

@@ -225,18 +225,21 @@ class ElasticIndex:
 
     def disk_bytes(self) -> int:
         """Bytes on disk, of one copy: documents, words, vectors, graph."""
-        with explained(self.name):
-            stats = self.client.indices.stats(index=self.name, metric="store")
-        return int(stats["_all"]["primaries"]["store"]["size_in_bytes"])
+        return int(self._usage()["store_size_in_bytes"])
 
     def memory_bytes(self) -> int:
         """Bytes of vectors and graph that a search reads, as the server's files have them; see `vector_bytes`."""
+        count = len(self)
+        n_bytes = int(self._usage()["fields"].get(VECTOR, {}).get("knn_vectors_in_bytes", 0))
+        return n_bytes - (4 * count * self.dimension if self.kind not in ("flat", "hnsw") else 0)
+
+    def _usage(self) -> dict[str, Any]:
+        """What the server's files hold. Its other statistics may be ten seconds old."""
         with explained(self.name), warnings.catch_warnings():
             warnings.simplefilter("ignore", GeneralAvailabilityWarning)  # it is called a preview
             usage = self.client.indices.disk_usage(index=self.name, run_expensive_tasks=True, flush=True)
-            count = len(self)
-        n_bytes = int(usage[self.stored_in]["fields"].get(VECTOR, {}).get("knn_vectors_in_bytes", 0))
-        return n_bytes - (4 * count * self.dimension if self.kind not in ("flat", "hnsw") else 0)
+        found: dict[str, Any] = usage[self.stored_in]
+        return found
 
     def _run(self, bodies: Iterator[dict[str, Any]], k: int, post_filter: Filter | None = None) -> Hits:
         """Send searches, some at a time, and gather their hits."""

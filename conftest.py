@@ -1,0 +1,23 @@
+"""Notebook 06 and the tests of Elasticsearch need a server: one that runs, or an archive to start one from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+URL, ARCHIVE = "SEMSEARCH_ELASTICSEARCH_URL", "SEMSEARCH_ELASTICSEARCH_ARCHIVE"
+ARCHIVES = sorted((Path(__file__).resolve().parents[1] / "shared" / "elasticsearch").glob("elasticsearch-*.zip"))
+
+if ARCHIVES and not os.environ.get(URL):
+    os.environ.setdefault(ARCHIVE, str(ARCHIVES[-1]))  # for the kernels of notebooks too
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.environ.get(URL) or os.environ.get(ARCHIVE):
+        return
+    reason = f"needs Elasticsearch: set {URL} to a server, or {ARCHIVE} to an archive; the README says how"
+    for item in items:
+        if item.path.name == "06_elasticsearch.ipynb":
+            item.add_marker(pytest.mark.skip(reason=reason))
