@@ -11,9 +11,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Image, display
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from semsearch_nb.benchmark import Point, Timing, frontier
 from semsearch_nb.evaluation import Interval
@@ -138,6 +140,8 @@ def plot_growth(
         axes.annotate("measured | extrapolated", (sizes[-1], 1), xycoords=("data", "axes fraction"), ha="center")
     axes.set_xscale("log")
     axes.set_yscale("log")
+    _plain_numbers(axes.xaxis)
+    _plain_numbers(axes.yaxis)
     axes.set_xlabel(xlabel)
     axes.set_ylabel("milliseconds")
     axes.grid(True, which="major", lw=0.4, alpha=0.6)
@@ -243,6 +247,7 @@ def plot_tradeoff(points: Sequence[Point], *, reference: Point | None = None) ->
     if reference is not None:
         axes.axhline(reference.queries_per_s, color="black", lw=1, ls="--", label=reference.name)
     axes.set_yscale("log")
+    _plain_numbers(axes.yaxis)
     axes.set_xlabel("recall@10")
     axes.set_ylabel("queries a second, one at a time")
     axes.grid(True, lw=0.4, alpha=0.6)
@@ -443,6 +448,15 @@ def _graph(axes: Axes, points: np.ndarray, query: np.ndarray, _generator: np.ran
 def _distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     distances: np.ndarray = np.linalg.norm(points[:, None] - others[None], axis=-1)
     return distances
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """On a logarithmic axis 10,000 in place of 10⁴, and more numbers where few powers of ten are in sight."""
+    low, high = axis.get_view_interval()
+    if high < 30 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axis.set_major_formatter("{x:,g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _around(values: np.ndarray) -> tuple[float, float]:

@@ -1,3 +1,7 @@
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -117,3 +121,34 @@ def test_notebooks_run_side_by_side_only_where_memory_and_cores_allow(monkeypatc
     monkeypatch.setattr(tool.psutil, "virtual_memory", lambda: type("M", (), {"available": memory * 2**30}))
     monkeypatch.setattr(tool.os, "cpu_count", lambda: cores)
     assert tool.parallel_runs() == expected
+
+
+@pytest.fixture
+def serverless(monkeypatch):
+    for name in tool.SERVER:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_index_says_how_to_run_what_lacks_its_server(serverless, tmp_path, monkeypatch, capsys):
+    path = write(tmp_path / "06_elasticsearch.ipynb", "1 / 0")
+    entry = replace(next(entry for entry in tool.read_manifest() if entry.server), file=path.name)
+    monkeypatch.setattr(tool, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(tool, "read_manifest", lambda: [entry])
+    (result,) = tool.run(tmp_path / "build", [(path, "Elasticsearch")])
+    assert result.error is None
+    assert "skipped; it needs Elasticsearch" in capsys.readouterr().out
+    index = (tmp_path / "build" / "index.html").read_text()
+    assert (
+        "not run: it needs Elasticsearch: set SEMSEARCH_ELASTICSEARCH_URL or SEMSEARCH_ELASTICSEARCH_ARCHIVE" in index
+    )
+    assert "<a href" not in index
+
+
+def test_nbval_skips_the_notebook_that_lacks_its_server(serverless, tmp_path):
+    write(tmp_path / "06_elasticsearch.ipynb", "1 / 0")
+    shutil.copy(tool.ROOT / "conftest.py", tmp_path)  # no ../shared is beside this folder
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--nbval", "-rs", str(tmp_path)]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert answer.returncode == 0, answer.stdout
+    assert "1 skipped" in answer.stdout
+    assert "needs Elasticsearch: set SEMSEARCH_ELASTICSEARCH_URL to a server" in answer.stdout
