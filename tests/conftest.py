@@ -25,9 +25,7 @@ def elasticsearch_archive() -> Path:
     """An archive of a real Elasticsearch, which is not part of the project: ../conftest.py looks for one."""
     archive = Path(os.environ.get("SEMSEARCH_ELASTICSEARCH_ARCHIVE") or "none")
     if not archive.is_file():
-        pytest.skip(
-            "needs Elasticsearch: SEMSEARCH_ELASTICSEARCH_ARCHIVE names no file, ../shared/elasticsearch is absent"
-        )
+        pytest.skip("needs Elasticsearch: set SEMSEARCH_ELASTICSEARCH_ARCHIVE; ../shared/elasticsearch is absent")
     return archive
 
 
