@@ -2,33 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Hits(NamedTuple):
-    """The best k rows of the corpus for each query, best first.
+Holds = Literal["rows", "ids"]
 
-    `scores` is float32 and `indices` is int64, both of shape `(n_queries, k)`. `indices` are row
-    numbers of the corpus that was searched; those of an index are the ids that it was built with,
-    int64 or, where the ids are strings, objects.
 
-    A server can find fewer than k. It then ends a row with scores of -inf and ids of None (or -1).
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """The best k of the corpus for each query, best first. `scores, indices = hits` unpacks them.
+
+    `scores` is float32, of shape `(n_queries, k)`, and so is `indices`, which are one of two things:
+
+    - `holds="rows"`: row numbers (int64) of the corpus that was searched, in the order it was given;
+    - `holds="ids"`: the ids that the documents were indexed with, int64 or, where they are strings, objects.
+
+    Without `holds`, objects are ids and numbers are rows.
+
+    A search can find fewer than k. It then ends a row with empty places: a score of -inf, and -1 (or
+    None where the ids are strings). `exact.search` of torch tensors returns torch tensors.
     """
 
-    scores: FloatArray
+    scores: Any
     indices: Any
+    holds: Holds = None  # type: ignore[assignment]  # "rows" or "ids" as soon as it is made
+
+    def __post_init__(self) -> None:
+        if np.shape(self.scores) != np.shape(self.indices) or np.ndim(self.scores) != 2:
+            raise ValueError(
+                "scores and indices must both have the shape (n_queries, k), "
+                f"not {np.shape(self.scores)} and {np.shape(self.indices)}"
+            )
+        if self.holds is None:
+            object.__setattr__(self, "holds", "ids" if self.indices.dtype == object else "rows")
+        elif self.holds not in ("rows", "ids"):
+            raise ValueError(f"holds must be 'rows' or 'ids', not {self.holds!r}")
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self.scores
+        yield self.indices
+
+    def __len__(self) -> int:
+        """How many queries were asked."""
+        return len(self.scores)
 
     @property
-    def found(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def found(self) -> Any:
         """Which places hold a hit, shape `(n_queries, k)`."""
-        there: np.ndarray[Any, np.dtype[np.bool_]] = self.scores != -np.inf
-        return there
+        return self.scores != -np.inf
+
+    def cut(self, k: int) -> Hits:
+        """The first `k` hits of every query."""
+        k = as_count(k, "k")
+        return Hits(self.scores[:, :k], self.indices[:, :k], self.holds)
+
+    def take(self, queries: Any) -> Hits:
+        """The hits of some queries: their numbers, a slice, or a true or false for each."""
+        return Hits(self.scores[queries], self.indices[queries], self.holds)
+
+    def numpy(self) -> Hits:
+        """The same in NumPy arrays; hits that have them already are returned as they are."""
+        if isinstance(self.scores, np.ndarray) and isinstance(self.indices, np.ndarray):
+            return self
+        return Hits(*(as_numpy(array) for array in self), self.holds)
+
+
+def as_numpy(array: Any) -> np.ndarray[Any, Any]:
+    """`array` as NumPy has it. A torch tensor may lie on a device, need gradients or hold bfloat16."""
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+        array = array.float() if str(array.dtype) == "torch.bfloat16" else array
+    return np.asarray(array)
 
 
 def as_vectors(array: Any, name: str) -> FloatArray:
@@ -105,17 +158,39 @@ def _require_finite(matrix: FloatArray, name: str) -> None:
         )
 
 
-def as_texts(texts: Sequence[str]) -> list[str]:
-    """`texts` as a list of strings, or an error that names the first element that is none."""
+_NO_LISTS: tuple[tuple[Callable[[Any], bool], str], ...] = (  # what can be iterated and is no list of texts
+    (lambda texts: isinstance(texts, Mapping), "pass list({}.values()), if those are strings"),
+    (lambda texts: isinstance(texts, Set), "it has no order; pass sorted({})"),
+    (lambda texts: hasattr(texts, "columns"), "pass one of its columns"),
+    (lambda texts: not isinstance(texts, Iterable), "pass [text]"),
+)
+
+
+def as_texts(texts: Iterable[str], name: str = "texts") -> list[str]:
+    """`texts` as a list of strings: of a list, a column of a table, an array, a generator.
+
+    Raises:
+        TypeError: something that has no order or is no list of texts (one string, a dictionary, a table, a
+            set), or an element that is no string; the message names it.
+        ValueError: no texts at all, or one with half of a surrogate pair, which no tokenizer takes.
+    """
     if isinstance(texts, (str, bytes)):
-        raise TypeError("texts must be a list of strings, not one string; pass [text]")
-    texts = list(texts)
-    if not texts:
-        raise ValueError("texts is empty; pass at least one text")
-    for position, text in enumerate(texts):
+        raise TypeError(f"{name} must be a list of strings, not one string; pass [text]")
+    for kind, advice in _NO_LISTS:
+        if kind(texts):
+            raise TypeError(f"{name} must be a list of strings, not a {type(texts).__name__}: {advice.format(name)}")
+    listed = list(texts)
+    if not listed:
+        raise ValueError(f"{name} is empty; pass at least one text")
+    for position, text in enumerate(listed):
         if not isinstance(text, str):
-            raise TypeError(f"texts[{position}] must be a string, not {type(text).__name__}: {text!r:.60}")
-    return texts
+            raise TypeError(f"{name}[{position}] must be a string, not {type(text).__name__}: {text!r:.60}")
+        if not text.isascii() and (lone := _SURROGATE.search(text)):
+            raise ValueError(
+                f"{name}[{position}] holds half of a surrogate pair at character {lone.start()}, which is no text; "
+                "replace it: text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
+            )
+    return listed
 
 
 def as_count(value: Any, name: str) -> int:
