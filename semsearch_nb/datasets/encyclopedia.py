@@ -38,11 +38,13 @@ UNCATEGORIZED = "Uncategorized"
 FOLDER = Path(__file__).parent / "samples" / "encyclopedia"
 STOPWORDS = {"and", "for", "the", "with", "dans", "des", "les", "par", "une", "con", "del", "las", "los", "por"}
 # What a page says that lists what bears a name, and is itself about nothing.
-LIST_OF_NAMES = re.compile(
-    r"desambiguación|page d'homonymie|puede (?:referirse|hacer referencia)|referencia a varios"
-)
-# Titles that mean something else in the other language.
-FALSE_FRIENDS: dict[str, set[str]] = {"es": set(), "fr": set()}
+LIST_OF_NAMES = re.compile(r"desambiguación|page d'homonymie|puede (?:referirse|hacer referencia)|referencia a varios")
+# Titles that mean something else in the other language: Spanish "Plato" is a plate, French "Pain" is bread.
+FALSE_FRIENDS = {
+    "es": {"Francia", "Mesa", "Moldavia", "Monopoly", "Plato", "Soul"},
+    "fr": {"Apple", "Bridge", "Conscience", "Corporation", "Messiah", "Mexico", "Monopoly", "Pain", "Phrase"}
+    | {"Public", "Puzzle"},
+}
 
 Article = Mapping[str, str]
 
