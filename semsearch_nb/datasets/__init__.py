@@ -10,7 +10,7 @@ from semsearch_nb.datasets.collection import Collection, DatasetError, Document,
 
 __all__ = ["NAMES", "Collection", "DatasetError", "Document", "Query", "load"]
 
-NAMES = ("encyclopedia", "passages", "publications", "questions", "wordnet")
+NAMES = ("passages", "publications", "questions", "encyclopedia", "wordnet")
 SAMPLES = Path(__file__).parent / "samples"
 OWN = "written for semsearch-nb, Apache-2.0; see its card.md"
 
