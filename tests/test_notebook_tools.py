@@ -193,6 +193,7 @@ def test_a_check_is_folded_in_jupyter_and_in_colab_by_its_tag(tmp_path):
     ("text", "found"),
     [
         ("0.73 [0.69, 0.77]", []),
+        ("0.75 [0.62, 0.87]", []),  # a wide one, of twenty questions
         ("0.732 [0.69, 0.77]", ["0.732"]),
         ("0.732 [0.685, 0.780]", ["0.732", "0.685", "0.780"]),
         ("0.752 [0.744, 0.760]", []),  # narrow enough for a third decimal

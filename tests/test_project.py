@@ -161,7 +161,7 @@ def test_checks_stand_out_of_sight_in_cells_that_print_nothing(path):
             assert asserts == [], cell.source
 
 
-SPEED = r"\b\w*(?:median|seconds|timings?|ms|gains?|speed|faster|slower)\b"
+SPEED = r"(?<!np)\.(median|fastest|slowest|ms|queries_per_s)\b|seconds|timings|times\b|gains|speed|slower|faster"
 
 
 @each_notebook

@@ -47,15 +47,15 @@ def texts_of(cell: Any) -> str:
 def too_precise(text: str) -> list[str]:
     """The numbers with more digits than another processor repeats, or than their interval carries.
 
-    Two decimals are allowed. Beside an interval, `mean [low, high]`, the last digit must stand for a twentieth
-    of its width or more, so that a narrow interval allows three.
+    Two decimals are allowed, and a third beside an interval, `mean [low, high]`, so narrow that the last digit
+    stands for a twentieth of its width or more.
 
     >>> too_precise("0.732 [0.69, 0.77], 0.752 [0.744, 0.760], 0.73 of 0.7321")
     ['0.732', '0.7321']
     """
     found = []
     for numbers in WITH_INTERVAL.findall(text):
-        finest = max(0.001, (float(numbers[2]) - float(numbers[1])) / 20)
+        finest = min(0.01, max(0.001, (float(numbers[2]) - float(numbers[1])) / 20))
         found += [number for number in numbers if _last_digit(number) < finest - 1e-9]
     others = re.findall(rf"(?<![\d.]){NUMBER}(?![\d.]*\d)", WITH_INTERVAL.sub("", text))
     return found + [number for number in others if _last_digit(number) < 0.01]
