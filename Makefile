@@ -22,7 +22,7 @@ test-all: test ## the same, and the tests that take minutes: full data, models o
 	$(BIN)/python -m pytest -m slow
 
 lab: $(VENV)/.ready-lab ## open JupyterLab
-	$(BIN)/jupyter lab notebooks
+	JUPYTER_CONFIG_PATH=$(CURDIR)/tools $(BIN)/jupyter lab notebooks
 
 lint: $(VENV)/.ready-test ## ruff and mypy
 	$(BIN)/ruff check

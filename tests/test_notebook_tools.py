@@ -218,6 +218,23 @@ def test_outputs_are_made_in_one_precision_unless_the_user_says_otherwise():
     assert chosen == {"SEMSEARCH_PRECISION": "int8"}
 
 
+def test_opening_and_saving_a_notebook_in_jupyterlab_changes_nothing(tmp_path, monkeypatch):
+    manager = pytest.importorskip("jupyter_server.services.contents.filemanager").FileContentsManager
+    loader = pytest.importorskip("traitlets.config").PyFileConfigLoader
+    copy = shutil.copy(manifest.source_notebooks()[0], tmp_path)
+    before = Path(copy).read_bytes()
+    monkeypatch.setattr(manifest, "source_notebooks", lambda: [Path(copy)])
+    config = loader("jupyter_server_config.py", str(manifest.ROOT / "tools")).load_config()
+    contents = manager(root_dir=str(tmp_path), config=config)
+    model = contents.get(Path(copy).name)
+    model["content"]["metadata"]["language_info"] |= {"version": "3.13.1", "codemirror_mode": "ipython"}
+    contents.save(model, Path(copy).name)
+    contents.create_checkpoint(Path(copy).name)
+    assert Path(copy).read_bytes() == before
+    (left,) = {path.name for path in tmp_path.iterdir()} - {Path(copy).name}
+    assert f"{left}/" in (manifest.ROOT / ".gitignore").read_text().split()
+
+
 PRECISION = "import os\nprint(os.environ.get('SEMSEARCH_PRECISION'))"
 
 

@@ -67,7 +67,13 @@ def _last_digit(number: str) -> float:
 
 
 def save(notebook: Any, path: Path) -> None:
-    """Write a notebook without what depends on when, where and by which front end it was run."""
+    """Write a notebook, cleaned."""
+    nbformat.validate(clean(notebook))
+    path.write_text(as_text(notebook), encoding="utf-8")
+
+
+def clean(notebook: Any) -> Any:
+    """Take out, in place, what depends on when, where and by which front end a notebook was run."""
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -77,8 +83,7 @@ def save(notebook: Any, path: Path) -> None:
     for cell in notebook.cells:
         kept = {key: value for key, value in cell.metadata.items() if key in ("semsearch", "tags")}
         cell.metadata = nbformat.from_dict(FOLDED if is_hidden(cell) else kept)
-    nbformat.validate(notebook)
-    path.write_text(as_text(notebook), encoding="utf-8")
+    return notebook
 
 
 def as_text(notebook: Any) -> str:

@@ -99,9 +99,10 @@ def refresh(names: Sequence[str] = ()) -> list[str]:
         notebook = nbformat.read(path, as_version=4)
         start = time.perf_counter()
         error = execute(notebook, path.parent)
-        print(f"{path.relative_to(ROOT)}: {'FAILED' if error else 'done'} in {time.perf_counter() - start:.0f} s")
+        state = "FAILED" if error else "done"
+        print(f"{path.relative_to(ROOT)}: {state} in {time.perf_counter() - start:.0f} s", flush=True)
         if error:
-            print(error)
+            print(error, flush=True)
             errors.append(path.name)
         else:
             save(notebook, path)

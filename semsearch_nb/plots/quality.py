@@ -76,7 +76,7 @@ def plot_pool(sizes: Sequence[int], lines: Mapping[str, Sequence[float]], millis
     figure, axes = frame(8.6, 4.4)
     cost = axes.twinx()
     positions = np.arange(len(sizes))
-    cost.bar(positions, milliseconds, width=0.5, color=GREY, hatch="//", ec="white", label="time of the re-ranker")
+    cost.bar(positions, milliseconds, width=0.5, color="white", hatch="//", ec=GREY, label="time of the re-ranker")
     cost.set_ylabel("milliseconds a question")
     cost.spines[["top"]].set_visible(False)
     for label, style in styles(lines).items():
