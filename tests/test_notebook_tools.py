@@ -13,7 +13,9 @@ import pages
 import pytest
 import run
 import sync
+from jupyter_server.services.contents.filemanager import FileContentsManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from traitlets.config import PyFileConfigLoader
 
 import notebooks
 
@@ -219,13 +221,11 @@ def test_outputs_are_made_in_one_precision_unless_the_user_says_otherwise():
 
 
 def test_opening_and_saving_a_notebook_in_jupyterlab_changes_nothing(tmp_path, monkeypatch):
-    manager = pytest.importorskip("jupyter_server.services.contents.filemanager").FileContentsManager
-    loader = pytest.importorskip("traitlets.config").PyFileConfigLoader
     copy = shutil.copy(manifest.source_notebooks()[0], tmp_path)
     before = Path(copy).read_bytes()
     monkeypatch.setattr(manifest, "source_notebooks", lambda: [Path(copy)])
-    config = loader("jupyter_server_config.py", str(manifest.ROOT / "tools")).load_config()
-    contents = manager(root_dir=str(tmp_path), config=config)
+    config = PyFileConfigLoader("jupyter_server_config.py", str(manifest.ROOT / "tools")).load_config()
+    contents = FileContentsManager(root_dir=str(tmp_path), config=config)
     model = contents.get(Path(copy).name)
     model["content"]["metadata"]["language_info"] |= {"version": "3.13.1", "codemirror_mode": "ipython"}
     contents.save(model, Path(copy).name)
