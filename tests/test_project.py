@@ -276,7 +276,7 @@ def test_a_wheel_works_from_another_folder(tmp_path):
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
     subprocess.run(install, check=True, capture_output=True)
-    ran = subprocess.run([python, "-c", USE], cwd=tmp_path, check=True, capture_output=True, text=True)
+    ran = subprocess.run([python, "-I", "-c", USE], cwd=tmp_path, check=True, capture_output=True, text=True)
     n_documents, first, file = ran.stdout.split()
     assert (int(n_documents), int(first)) == (len(datasets.load("passages").documents), 0)
     assert Path(file).is_relative_to(home)
