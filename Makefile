@@ -46,7 +46,7 @@ $(VENV)/.ready-run: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready-run
-	$(INSTALL) ".[dev]"
+	$(INSTALL) ".[dev,encyclopedia]"
 	touch $@
 
 $(VENV)/.ready-lab: $(VENV)/.ready-run
