@@ -152,9 +152,7 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.iterdir():
             if path.name not in (MANIFEST, LOCK) and not OURS.fullmatch(path.name):
-                raise FileExistsError(
-                    f"folder {str(folder)!r} holds other files ({path.name!r}); choose one of its own"
-                )
+                raise FileExistsError(f"{str(folder)!r} holds other files ({path.name!r}); choose a folder of its own")
         try:
             self._manifest(folder)
         except MissingError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -230,12 +231,9 @@ def test_a_manifest_without_one_of_its_entries_is_refused(save, load, tmp_path):
     for entry in about.keys() - {"content"}:
         for changed in ({key: value for key, value in about.items() if key != entry}, about | {entry: ["?"]}):
             manifest.write_text(json.dumps(changed))
-            try:
+            harmless = entry in changed and entry in ("model", "build_seconds", "version", "score", "library")
+            with contextlib.nullcontext() if harmless else pytest.raises(storage.StorageError, match=tmp_path.name):
                 load(tmp_path / "folder")
-            except storage.StorageError as error:
-                assert str(tmp_path) in str(error)
-            else:
-                assert entry in changed and entry in ("model", "build_seconds", "version", "score", "library"), entry
 
 
 def test_a_file_that_no_save_has_written_is_refused(tmp_path):
@@ -293,7 +291,7 @@ def test_the_release_of_semsearch_does_not_matter(tmp_path):
 def test_a_library_that_is_not_installed_is_named(tmp_path):
     manifest = save_index(tmp_path / "index") / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"library": "no-such"}))
-    with pytest.raises(indexes.IndexFileError, match="written by no-such .* no version of it is installed"):
+    with pytest.raises(indexes.IndexFileError, match=r"written by no-such .* no version of it is installed"):
         indexes.load(manifest.parent)
 
 
@@ -384,11 +382,11 @@ def test_one_process_loads_while_two_save(name, tmp_path):
     for writer in writers:
         writer.start()
     try:
-        loads, deadline = 0, time.monotonic() + 60
-        while loads < 300 or min(count.value for count in counts) < 20:
+        loads, deadline = 0, time.monotonic() + 120
+        while (loads < 200 or min(count.value for count in counts) < 5) and time.monotonic() < deadline:
             assert len(load(folder)) in sizes  # any error here is a reader that a writer has disturbed
             loads += 1
-            assert time.monotonic() < deadline or loads > 100, "the machine is too slow"
+        assert loads > 50 and all(count.value for count in counts)
     finally:
         stop.set()
         for writer in writers:

@@ -126,6 +126,8 @@ def load(folder: str | Path, *, verify: bool = True) -> Prepared:
     """
 
     def read(files: Path, about: dict[str, Any]) -> Prepared:
+        if about["score"] not in SCORES or about["first_pass"] not in passes.FIRST_PASSES:
+            raise StorageError(f"no corpus is prepared for {about['score']!r} and {about['first_pass']!r}")
         tensors = {}
         for name in (field.name for field in fields(Prepared) if field.type == "torch.Tensor"):
             # "c" maps for reading and keeps writes to itself, so torch has a writable array.

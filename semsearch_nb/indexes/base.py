@@ -216,7 +216,7 @@ class Index(ABC):
             index = kind._made_with(about["parameters"])
             index._ids = IdMap.read(files)
             index.dimension, index.model = about["dimension"], about["model"]
-            index.build_seconds = about["build_seconds"]
+            index.build_seconds = float(about["build_seconds"])
             index._read(files, mmap)
             if index._shape() != (len(index._ids.values), index.dimension) or len(index) != about["count"]:
                 raise StorageError(
