@@ -231,7 +231,7 @@ def test_a_manifest_without_one_of_its_entries_is_refused(save, load, tmp_path):
     for entry in about.keys() - {"content"}:
         for changed in ({key: value for key, value in about.items() if key != entry}, about | {entry: ["?"]}):
             manifest.write_text(json.dumps(changed))
-            harmless = entry in changed and entry in ("model", "build_seconds", "version", "score", "library")
+            harmless = entry in changed and entry == "model"
             with contextlib.nullcontext() if harmless else pytest.raises(storage.StorageError, match=tmp_path.name):
                 load(tmp_path / "folder")
 
@@ -367,6 +367,7 @@ def save_until(name, folder, stop, done, n):
     while not stop.is_set():
         saved.save(folder)
         done.value += 1
+        time.sleep(0.1)  # waiting for a lock is looking at it 20 times a second
 
 
 @pytest.mark.parametrize("name", SAVES)
@@ -382,8 +383,8 @@ def test_one_process_loads_while_two_save(name, tmp_path):
     for writer in writers:
         writer.start()
     try:
-        loads, deadline = 0, time.monotonic() + 120
-        while (loads < 200 or min(count.value for count in counts) < 5) and time.monotonic() < deadline:
+        loads, deadline = 0, time.monotonic() + 60
+        while (loads < 200 or min(count.value for count in counts) < 3) and time.monotonic() < deadline:
             assert len(load(folder)) in sizes  # any error here is a reader that a writer has disturbed
             loads += 1
         assert loads > 50 and all(count.value for count in counts)
