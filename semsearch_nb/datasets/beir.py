@@ -31,7 +31,7 @@ def read(
     Raises:
         DatasetError: a file is missing, or a line is malformed; the message names file and line.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder; a data set in the BEIR layout is one with corpus.jsonl")
     documents = documents or _read_documents(folder / "corpus.jsonl")

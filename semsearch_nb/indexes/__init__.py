@@ -10,13 +10,13 @@ the extra `ann`: `pip install "semsearch-nb[ann]"`.
 from pathlib import Path
 from typing import Any
 
+from semsearch_nb import storage
 from semsearch_nb.indexes.annoy_index import Annoy
 from semsearch_nb.indexes.base import Index
 from semsearch_nb.indexes.exact_index import Exact
 from semsearch_nb.indexes.faiss_indexes import FaissBinary, FaissFlat, FaissHNSW, FaissIVF
 from semsearch_nb.indexes.hnswlib_index import Hnswlib
 from semsearch_nb.indexes.rescored import Rescored
-from semsearch_nb.indexes.storage import IndexFileError
 
 __all__ = [
     "Annoy",
@@ -31,6 +31,8 @@ __all__ = [
     "Rescored",
     "load",
 ]
+
+IndexFileError = storage.StorageError
 
 
 def load(folder: str | Path, **options: Any) -> Index:
