@@ -16,7 +16,7 @@ from semsearch_nb.indexes.exact_index import Exact
 from semsearch_nb.indexes.faiss_indexes import FaissBinary, FaissFlat, FaissHNSW, FaissIVF
 from semsearch_nb.indexes.hnswlib_index import Hnswlib
 from semsearch_nb.indexes.rescored import Rescored
-from semsearch_nb.indexes.storage import IndexFileError
+from semsearch_nb.storage import StorageError as IndexFileError
 
 __all__ = [
     "Annoy",

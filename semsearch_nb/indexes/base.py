@@ -7,7 +7,7 @@ knows a vector by a number, its label; `ids.IdMap` knows which id of the user ha
 
 from __future__ import annotations
 
-import importlib
+import importlib.metadata
 import time
 from abc import ABC, abstractmethod
 from dataclasses import fields
@@ -17,13 +17,17 @@ from typing import Any
 import numpy as np
 
 from semsearch_nb import exact
-from semsearch_nb.indexes import storage
 from semsearch_nb.indexes.ids import IdMap, Ids
 from semsearch_nb.indexes.rows import BLOCK, UnitRows
+from semsearch_nb.storage import StorageError, Store
 from semsearch_nb.vectors import FloatArray, Hits, IntArray, as_count, as_numpy, unit_rows
 
 ADVICE = "pass rebuild=True, and it is built again from the vectors it holds"
+
+SAVED = Store("index", 2, "build the index again and save it")  # the number is that of our own files
 OWN = "semsearch-nb"  # where no library has a format of its own
+KINDS: dict[str, type[Index]] = {}
+"""Every kind of index by the name of its class; a class enters itself."""
 
 
 def imported(library: str) -> Any:
@@ -45,6 +49,18 @@ def is_full(labels: IntArray) -> bool:
     """Whether no row ends with -1, as libraries pad those for which they found too few."""
     # One row is looked at without NumPy's machinery, which takes longer than the rest of the check.
     return bool(labels.item(-1) >= 0 if len(labels) == 1 else labels[:, -1].min() >= 0)
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "no version of it"
+
+
+def _release(number: str) -> list[str]:
+    """Major and minor: patch releases keep their file formats."""
+    return number.split(".")[:2]
 
 
 class Index(ABC):
@@ -71,7 +87,7 @@ class Index(ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        storage.KINDS[cls.__name__] = cls
+        KINDS[cls.__name__] = cls
 
     def __post_init__(self) -> None:  # of the adapters, which are dataclasses
         self._ids = IdMap()
@@ -169,27 +185,29 @@ class Index(ABC):
     def save(self, folder: str | Path) -> Path:
         """Write the index into `folder`, all or nothing: a save that is cut off leaves what was there.
 
+        Returns the path of the folder.
+
         Raises:
             FileExistsError: the folder holds something else than a saved index.
         """
         self._require_built()
-        about = {
-            "kind": type(self).__name__,
-            "library": self.library,
-            "version": storage.version(self.library),
-            "metric": "cosine",
-            "dimension": self.dimension,
-            "count": len(self),
-            "model": self.model,
-            "parameters": self.parameters,
-            "build_seconds": self.build_seconds,
-        }
 
-        def write(target: Path) -> None:
-            self._write(target)
-            self._ids.write(target)
+        def write(files: Path) -> dict[str, Any]:
+            self._write(files)
+            self._ids.write(files)
+            return {
+                "kind": type(self).__name__,
+                "library": self.library,
+                "version": _version(self.library),
+                "metric": "cosine",
+                "dimension": self.dimension,
+                "count": len(self),
+                "model": self.model,
+                "parameters": self.parameters,
+                "build_seconds": self.build_seconds,
+            }
 
-        return storage.save(Path(folder), write, about)
+        return SAVED.save(folder, write)
 
     @classmethod
     def load(
@@ -203,27 +221,57 @@ class Index(ABC):
     ) -> Any:
         """The index that was saved in `folder`, of this class, with its ids and its effort.
 
-        With `mmap` its file is mapped into memory where the library can do that (FAISS; Annoy always
-        does), read-only and shared by all processes that open it. `verify` reads every file once and
-        compares its checksum. With `any_version` a file of another version of the library is tried.
+        Load only what you trust: libraries trust the files that they read. With `mmap` the file is mapped
+        into memory where the library can do that (FAISS; Annoy always does), read-only and shared by all
+        processes that open it. `verify` reads every file once and compares its checksum. With
+        `any_version` a file of another release of the library is tried.
 
         Raises:
-            IndexFileError: no saved index, of another class or library version, made from another
+            IndexFileError: no saved index, of another class or release of the library, made from another
                 `model`, incomplete or changed; the message says which.
         """
-        saved = storage.open_saved(Path(folder), cls, model, verify, any_version)
-        index = saved.kind._made_with(saved.about["parameters"])
-        index._ids = IdMap.read(saved.files)
-        index.dimension, index.model = saved.about["dimension"], saved.about["model"]
-        index.build_seconds = saved.about["build_seconds"]
-        index._read(saved.files, mmap)
-        if index._shape() != (len(index._ids.values), index.dimension) or len(index) != saved.about["count"]:
-            raise storage.IndexFileError(
-                f"{folder}: the file of {index.library} holds (vectors, dimension) {index._shape()} and the manifest "
-                f"says {saved.about['count']} living vectors of {index.dimension}; build the index again and save it"
+
+        def read(files: Path, about: dict[str, Any]) -> Index:
+            kind = cls._kind_of(about, model, any_version)
+            index = kind._made_with(about["parameters"])
+            index._ids = IdMap.read(files)
+            index.dimension, index.model = about["dimension"], about["model"]
+            index.build_seconds = about["build_seconds"]
+            index._read(files, mmap)
+            if index._shape() != (len(index._ids.values), index.dimension) or len(index) != about["count"]:
+                raise StorageError(
+                    f"the file of {index.library} holds (vectors, dimension) {index._shape()} and the manifest "
+                    f"says {about['count']} living vectors of {index.dimension}"
+                )
+            index._apply_effort()
+            return index
+
+        return SAVED.load(folder, read, verify=verify)
+
+    @classmethod
+    def _kind_of(cls, about: dict[str, Any], model: str | None, any_version: bool) -> type[Index]:
+        """The class of a saved index, if it is what the caller wants."""
+        kind = KINDS.get(str(about["kind"]))
+        if kind is None:
+            raise StorageError(f"no index is called {about['kind']!r}; there are {sorted(KINDS)}")
+        if not issubclass(kind, cls):
+            raise StorageError(
+                f"this is a {kind.__name__}, not a {cls.__name__}; load it with {kind.__name__}.load or indexes.load"
             )
-        index._apply_effort()
-        return index
+        if about["metric"] != "cosine":
+            raise StorageError(f"the metric is {about['metric']!r}, and indexes here are for cosine")
+        library, installed = about["library"], _version(about["library"])
+        if library != OWN and not any_version and _release(about["version"]) != _release(installed):
+            raise StorageError(
+                f"written by {library} {about['version']}, and {installed} is installed; build the index again and "
+                "save it, or pass any_version=True if that version reads the older file"
+            )
+        if model is not None and about["model"] != model:
+            raise StorageError(
+                f"made from vectors of the model {about['model']!r}, not of {model!r}; "
+                "vectors of two models cannot be compared: load it with that model, or build a new index"
+            )
+        return kind
 
     def memory_bytes(self) -> int:
         """Bytes that the index takes in this process: vectors, links, lists and ids.

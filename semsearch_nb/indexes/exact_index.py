@@ -72,7 +72,7 @@ class Exact(Index):
 
     def _read(self, folder: Path, mmap: bool) -> None:
         if (folder / "prepared").exists():
-            self._corpus = exact.load(folder / "prepared")
+            self._corpus = exact.load(folder / "prepared", verify=False)
             vectors = np.load(next((folder / "prepared").rglob("vectors.npy")), mmap_mode="r")
         else:
             self._corpus = vectors = np.load(folder / "vectors.npy", mmap_mode="r" if mmap else None)

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from semsearch_nb.indexes import storage
-from semsearch_nb.indexes.base import Index, is_full
+from semsearch_nb.indexes.base import KINDS, Index, is_full
 from semsearch_nb.indexes.ids import IdMap
 from semsearch_nb.indexes.rows import Growing, UnitRows
 from semsearch_nb.vectors import FloatArray, IntArray, as_count
@@ -90,7 +89,7 @@ class Rescored(Index):
     @classmethod
     def _made_with(cls, parameters: dict[str, Any]) -> Rescored:
         inner = parameters["inner"]
-        return cls(storage.KINDS[inner["kind"]]._made_with(inner["parameters"]), parameters["candidates"])
+        return cls(KINDS[inner["kind"]]._made_with(inner["parameters"]), parameters["candidates"])
 
     def _write(self, folder: Path) -> None:
         np.save(folder / "vectors.npy", self._vectors.array)
