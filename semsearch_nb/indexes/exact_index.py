@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -33,7 +32,8 @@ class Exact(Index):
     def _build(self, rows: UnitRows) -> None:
         vectors = rows.kept()
         corpus = _ready(vectors)
-        self._vectors, self._labels, self._corpus = Growing(vectors), Growing(np.arange(len(vectors))), corpus
+        self._vectors, self._labels = Growing(vectors), Growing(np.arange(len(vectors)))
+        self._corpus: exact.Prepared | FloatArray | None = corpus
 
     def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
         scores, rows = exact.search(queries, self._settled(), k)
@@ -51,7 +51,7 @@ class Exact(Index):
     def _remove(self, labels: IntArray) -> None:
         self._corpus = None
 
-    def _settled(self) -> Any:
+    def _settled(self) -> exact.Prepared | FloatArray:
         """The corpus that is searched, after what was added and removed."""
         with _one_at_a_time:
             if self._corpus is None:

@@ -208,7 +208,7 @@ class FaissHNSW(_Faiss):
             index = faiss.IndexHNSWSQ(dimension, quantiser, self.m, faiss.METRIC_L2)
             # All it learns is the range of the values, so the ends of that range teach it as much as all rows.
             ends = np.array([[block.min(), block.max()] for block in rows.blocks()])
-            index.train(np.repeat(np.float32([[ends.min()], [ends.max()]]), dimension, axis=1))
+            index.train(np.outer([ends.min(), ends.max()], np.ones(dimension)).astype(np.float32))
         index.hnsw.efConstruction = self.ef_construction
         return index
 
@@ -217,8 +217,9 @@ class FaissHNSW(_Faiss):
 
     def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
         scores, labels = super()._search(queries, k)
-        # With codes, what comes back is ‖q − x‖² = 2 (1 − cosine) for unit vectors.
-        return scores if self.codes == "float32" else 1 - scores / 2, labels
+        if self.codes != "float32":
+            scores = np.float32(1) - scores / np.float32(2)  # ‖q − x‖² = 2 (1 − cosine) for unit vectors
+        return scores, labels
 
     def _apply_effort(self) -> None:
         if self.dimension:

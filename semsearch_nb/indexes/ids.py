@@ -14,7 +14,7 @@ from semsearch_nb.indexes.rows import Growing
 from semsearch_nb.vectors import Holds, IntArray, as_texts
 
 Ids = Iterable[int] | Iterable[str]
-LARGEST = np.iinfo(np.int64).max
+LARGEST = 2**63 - 1
 
 
 class IdMap:
@@ -169,17 +169,18 @@ class IdMap:
         return self._labels.get(value)
 
 
-def _as_ids(ids: Ids) -> np.ndarray[Any, Any]:
+def _as_ids(ids: Any) -> np.ndarray[Any, Any]:
     """`ids` as int64, or as an array of objects that are strings."""
     if isinstance(ids, (str, bytes)):
         raise TypeError("ids must be a list of whole numbers or of strings, not one string; pass [id]")
     # The keys of a dictionary are a Set too, in an order that is known.
     if isinstance(ids, Mapping) or (isinstance(ids, Set) and not hasattr(ids, "mapping")):
         raise TypeError(f"ids must be a list, in the order of the vectors, not a {type(ids).__name__}")
-    if not isinstance(ids, Iterable) or np.ndim(ids) == 0 and hasattr(ids, "ndim"):
+    shape = getattr(ids, "shape", (0,))
+    if not isinstance(ids, Iterable) or shape == ():
         raise TypeError(f"ids must be a list of whole numbers or of strings, not {ids!r}; pass [id]")
-    if getattr(ids, "ndim", 1) != 1:
-        raise ValueError(f"ids must be one-dimensional, not of the shape {np.shape(ids)}")
+    if len(shape) != 1:
+        raise ValueError(f"ids must be one-dimensional, not of the shape {tuple(shape)}")
     if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu" and (not ids.size or ids.max() <= LARGEST):
         return ids.astype(np.int64)
     listed = ids.tolist() if hasattr(ids, "tolist") else list(ids)
@@ -198,7 +199,9 @@ def _as_ids(ids: Ids) -> np.ndarray[Any, Any]:
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and -LARGEST - 1 <= value <= LARGEST
+    return (
+        isinstance(value, (int, np.integer)) and not isinstance(value, bool) and -LARGEST - 1 <= int(value) <= LARGEST
+    )
 
 
 def _kind(values: np.ndarray[Any, Any]) -> str:
