@@ -213,7 +213,12 @@ def sweep(
         if tried and not index.effort_name:
             raise ValueError(f"efforts has values for {name!r}, which looks at every vector; leave it out")
         settings += [(name, effort) for effort in tried or [None]]
-    before = {name: index.effort for name, index in indexes.items() if index.effort_name}
+    # A server's index calls its effort by its own name.
+    before = {
+        name: getattr(index, "effort", None) or getattr(index, index.effort_name)
+        for name, index in indexes.items()
+        if index.effort_name
+    }
     try:
         recalls, completed, seconds = _measured(indexes, settings, truth, as_count(repeat, "repeat"), batch, progress)
     finally:

@@ -53,11 +53,6 @@ class IdMap:
         return np.flatnonzero(self.alive)
 
     @property
-    def dead(self) -> int:
-        """How many labels are not."""
-        return len(self.values) - self._n
-
-    @property
     def nbytes(self) -> int:
         """Bytes of the ids, without the dictionary that a change makes."""
         strings = sum(len(value) + 49 for value in self.values) if self.values.dtype == object else 0
