@@ -490,6 +490,10 @@ class Without(PathFinder):
     def find_spec(cls, name, path=None, target=None):
         return None if name.split(".")[0] in sys.argv[1:] else super().find_spec(name, path, target)
 
+    @classmethod
+    def find_distributions(cls, context):
+        return iter(()) if context.name in sys.argv[1:] else super().find_distributions(context)
+
 sys.meta_path = [Without if finder is PathFinder else finder for finder in sys.meta_path]
 import semsearch_nb
 for module in pkgutil.walk_packages(semsearch_nb.__path__, "semsearch_nb.", onerror=lambda name: None):
