@@ -279,9 +279,9 @@ def test_what_the_caller_does_to_his_array_changes_no_answer(name, kind):
     array, more = unit(VECTORS), unit(clustered(5, seed=8))
     mine, new = (torch.from_numpy(array), torch.from_numpy(more)) if kind == "torch" else (array, more)
     index = MAKE[name]().build(mine)
-    for given in (array, more):  # what is added goes elsewhere than what was built
+    for reused in (array, more):  # what is added goes elsewhere than what was built
         before = index.search(QUERIES, 10)
-        given[:] = given[::-1].copy()
+        reused[:] = reused[::-1].copy()
         after = index.search(QUERIES, 10)
         assert (after.indices == before.indices).all() and (after.scores == before.scores).all()
         index.add(new, rebuild=name in CANNOT_ADD)
