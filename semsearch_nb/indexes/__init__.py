@@ -3,8 +3,8 @@
     index = indexes.Hnswlib().build(vectors, ids)
     hits = index.search(queries, k=10)      # cosines, and your ids
 
-Every index takes float32 vectors, keeps unit vectors, and answers with cosines; see `Index`. It needs
-the extra `ann`: `pip install "semsearch-nb[ann]"`.
+Every index takes float32 vectors, keeps unit vectors, and answers with cosines; see `Index`. The library
+behind one is imported when one is made; `pip install "semsearch-nb[ann]"` brings them all.
 """
 
 from pathlib import Path
