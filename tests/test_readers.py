@@ -401,7 +401,6 @@ def test_pubmedqa(tmp_path: Path) -> None:
         ({"1": {"CONTEXTS": ["x"]}}, "pqal.json, record 1: 'QUESTION' is missing"),
         ({"1": {"QUESTION": "?", "CONTEXTS": "x"}}, "pqal.json, record 1: 'CONTEXTS' must be a list, not 'x'"),
         ({"1": {"QUESTION": "?", "CONTEXTS": [1]}}, "pqal.json, record 1: 'CONTEXTS' must be a list of strings"),
-        ({"1": {"QUESTION": "?", "CONTEXTS": []}}, "pubmedqa: the document '1' has an empty text"),
     ],
 )
 def test_pubmedqa_refuses_what_is_malformed(tmp_path: Path, value: Any, message: str) -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from semsearch_nb.datasets.beir import lines
 from semsearch_nb.datasets.collection import Collection, DatasetError
-from semsearch_nb.datasets.reading import from_pairs
+from semsearch_nb.datasets.reading import from_pairs, lines
 
 SOURCE = "WikiQA (Yang et al. 2015), Microsoft Research data licence"
 
