@@ -26,13 +26,19 @@ import numpy as np
 os.environ.setdefault("SEMSEARCH_PRECISION", "float32")
 
 from semsearch_nb import datasets, encoding, evaluation, exact, lexical, models, reranking, settings
-from semsearch_nb.datasets import Collection, Document, Query, labelled, medquad
+from semsearch_nb.datasets import Collection, Document, Query, labelled
 
 RESULTS = Path(__file__).parent / "results" / "fusion.md"
 PUBLIC = ("squad", "trec-dl-2019-5k", "wikiqa", "cranfield", "quora", "medquad", "pubmedqa", "emnlp-known-items")
 OWN = ("passages", "questions", "publications")
 LEARNED = ("squad", "medquad", "pubmedqa", "passages")  # the re-ranker has seen a part: only the rest is asked
 RERANKED = ("trec-dl-2019-5k", "wikiqa", "quora", "passages", "questions", "publications")  # of short texts
+SMALLER = {
+    "pubmedqa": (150, 500),
+    "medquad": (150, 500),
+    "emnlp-known-items": (150, 500),
+    "trec-dl-2019-5k": (43, 1_500),
+}
 SHARES = np.linspace(0, 1, 21)  # weight of the second ranking; that of the first is what is left of 1
 FOLDS = 5
 Values = np.ndarray[Any, np.dtype[np.float64]]
@@ -65,23 +71,20 @@ RULES: dict[str, tuple[Points, bool]] = {
 
 
 def load(name: str, n_queries: int, n_documents: int) -> Collection:
-    """A set with so many queries, drawn with a fixed seed; their documents, and others up to `n_documents`."""
+    """So many queries and documents of a set, drawn with a fixed seed; what is judged for the queries comes first."""
+    n_queries, n_documents = map(min, (n_queries, n_documents), SMALLER.get(name, (n_queries, n_documents)))
     folder = settings.current().data_dir
-    if name in OWN:
-        collection = datasets.load(name)
-    elif name == "medquad":
-        collection = medquad.read(folder / "medquad" / "medquad.jsonl.gz", limit=1_000)  # type: ignore[operator]
-    else:
-        collection = labelled.available(folder)[name]()  # type: ignore[arg-type]
+    collection = datasets.load(name) if name in OWN else labelled.available(folder)[name]()  # type: ignore[arg-type]
     asked: tuple[Query, ...] = (collection.split()[1] if name in LEARNED else collection).queries
     drawn = np.random.default_rng(0).permutation(len(asked))[:n_queries]
     part = collection.only([asked[i] for i in sorted(drawn)])
-    kept = set(part.document_ids)
-    filler = [document for document in collection.documents if document.id not in kept]
-    order = np.random.default_rng(1).permutation(len(filler))[: max(0, n_documents - len(kept))]
-    kept |= {filler[i].id for i in order}
+    judged = set(part.document_ids)
+    generator = np.random.default_rng(1)
+    order = sorted(generator.permutation(collection.documents), key=lambda document: document.id not in judged)
+    kept = {document.id for document in order[:n_documents]}
     documents: tuple[Document, ...] = tuple(document for document in collection.documents if document.id in kept)
-    return datasets.collection.replace(part, documents=documents)
+    qrels = {q: {d: grade for d, grade in of.items() if d in kept} for q, of in part.qrels.items()}
+    return datasets.collection.replace(part, documents=documents, qrels=qrels)
 
 
 def pairs_of_rankings(collection: Collection, reranked: int) -> dict[str, list[list[tuple[list[int], Values]]]]:

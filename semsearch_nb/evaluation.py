@@ -216,17 +216,17 @@ def _ranked(hits: Any, query: str, kinds: set[type]) -> list[Any]:
         if not all(score == score for score in hits.values()):
             raise ValueError(f"run[{query!r}] has a score that is not a number (NaN)")
         hits = sorted(hits, key=hits.__getitem__, reverse=True)
-    hits = list(hits)
-    for hit in hits:
+    listed: list[Any] = list(hits)
+    for hit in listed:
         if kinds and _kind(hit) not in kinds:
             wanted = " or ".join(sorted(kind.__name__ for kind in kinds))
             raise TypeError(
                 f"run[{query!r}] must hold ids of the type {wanted}, as qrels does, and holds {hit!r:.60}; "
                 "pass ids, best first, or {id: score}"
             )
-    if len(set(hits)) != len(hits):
+    if len(set(listed)) != len(listed):
         raise ValueError(f"run lists a document twice for the query {query!r}; a document counts once")
-    return hits
+    return listed
 
 
 def _kind(value: Hashable) -> type:

@@ -56,6 +56,19 @@ def test_equal_scores_have_no_vote_whatever_their_value(score, n):
     assert np.array_equal(fused.scores, fusion.standard_scores([good]).scores)
 
 
+@pytest.mark.parametrize("score", [0.1, 0.3, 0.7, 1e-3, 12.34])
+def test_equal_scores_in_float64_have_none_either(score):  # whose mean is not always the score itself
+    flat = Hits(np.full((1, 10), score), np.arange(10)[None])
+    assert fusion.standard_scores([flat]).scores.tolist() == [[0.0] * 10]
+
+
+def test_the_spread_is_that_of_float64():
+    scores = np.float32(16384 + np.sort(np.random.default_rng(0).random(100))[::-1])
+    exact_z = (scores.astype(float) - scores.astype(float).mean()) / scores.astype(float).std()
+    fused = fusion.standard_scores([Hits(scores[None], np.arange(100)[None])], k=100)
+    assert np.abs(fused.scores[0] - exact_z).max() < 1e-5
+
+
 def test_a_spread_that_is_small_but_there_counts():
     close = hits([(1, 0.90002), (2, 0.90001), (3, 0.9)])
     assert np.allclose(fusion.standard_scores([close]).scores, [[1.5**0.5, 0, -(1.5**0.5)]], atol=2e-2)

@@ -130,12 +130,11 @@ def first(items: Iterable[T], limit: int | None) -> list[T]:
     return list(items)[: None if limit is None else as_count(limit, "limit")]
 
 
-def from_pairs(name: str, pairs: Iterable[tuple[str, str, bool]], source: str, limit: int | None = None) -> Collection:
+def from_pairs(name: str, pairs: Iterable[tuple[str, str, bool]], source: str) -> Collection:
     """A collection from triples of query, document, and whether the document is relevant.
 
     Equal texts are one query (q1, q2, …) or one document (d1, d2, …), in the order in which they
-    first appear. Queries without a relevant document are left out, their documents stay. With a
-    `limit` the first queries are kept, and all documents.
+    first appear. Queries without a relevant document are left out, their documents stay.
     """
     queries: dict[str, str] = {}
     documents: dict[str, str] = {}
@@ -145,7 +144,7 @@ def from_pairs(name: str, pairs: Iterable[tuple[str, str, bool]], source: str, l
         document_id = documents.setdefault(document.strip(), f"d{len(documents) + 1}")
         if relevant:
             qrels.setdefault(query_id, {})[document_id] = 1
-    asked = first((Query(key, text) for text, key in queries.items() if key in qrels), limit)
+    asked = [Query(key, text) for text, key in queries.items() if key in qrels]
     return check(
         Collection(
             name=name,
