@@ -134,6 +134,14 @@ NAMED = Hits(np.array([[2.0, 1.0]], dtype=np.float32), np.array([["b", "a"]], dt
 NUMBERED = Hits(np.array([[2.0, 1.0]], dtype=np.float32), np.array([[7, 8]]), "ids")
 
 
+def test_ties_keep_the_order_of_the_first_ranking():
+    one, other = (hits([(start + row, 1 / (1 + row)) for row in range(50)]) for start in (0, 50))
+    fused = fusion.reciprocal_rank([one, other], k=50)
+    assert fused.indices.reshape(25, 2).tolist() == [[row, 50 + row] for row in range(25)]
+    flat = hits([(row, 1.0) for row in range(60)])
+    assert fusion.standard_scores([flat], k=60).indices.tolist() == [list(range(60))]
+
+
 @pytest.mark.parametrize("fuse", FUSIONS)
 def test_ids_stay_ids(fuse):
     assert fuse([NAMED, NAMED]).indices.tolist() == [["b", "a"]] and fuse([NAMED]).holds == "ids"
