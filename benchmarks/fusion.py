@@ -208,10 +208,11 @@ def main() -> None:
             for rule, how in RULES.items():
                 of_set = ndcg_by_share(rankings, collection, how)
                 values.setdefault(pair, {}).setdefault(rule, {})[name] = of_set
+    chosen = "" if [*options.only] == [*PUBLIC, *OWN] else f" --only {' '.join(options.only)}"
     text = (
-        "# Fusion of two rankings\n\n`python benchmarks/fusion.py`, "
+        f"# Fusion of two rankings\n\n`python benchmarks/fusion.py{chosen}`, "
         f"{platform.machine()}, float32. nDCG@10; at most {options.queries} queries and {options.documents:,} "
-        f"documents a set, {options.reranked} queries where the cross-encoder reads. "
+        f"documents a set{f', {options.reranked} queries re-ranked' if options.reranked else ''}. "
         "Intervals: 95 %, of the mean over sets.\n\n"
     )
     text += "\n".join(report(pair, of_rules) for pair, of_rules in values.items())

@@ -413,7 +413,11 @@ INDEX_CASES = {
 CREATE_CASES = {
     "kind": ({"kind": "ivf"}, ValueError, r"kind must be one of flat.*not 'ivf'"),
     "similarity": ({"similarity": "l2_norm"}, ValueError, r"similarity must be one of dot_product, cosine"),
-    "field type": ({"fields": {"year": "int"}}, elastic.ElasticError, r"mapper type \[int\] declared on field \[year\] does not exist|No handler for type"),
+    "field type": (
+        {"fields": {"year": "int"}},
+        elastic.ElasticError,
+        r"mapper type \[int\] declared on field \[year\] does not exist|No handler for type",
+    ),
     "field name": ({"fields": {"vector": "text"}}, ValueError, r"fields must not name 'vector'"),
     "dimension": ({"dimension": 5000}, elastic.ElasticError, r"4096"),
     "no dimension": ({"dimension": 1.5}, TypeError, r"dimension must be a whole number"),

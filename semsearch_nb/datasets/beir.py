@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,13 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
 def read(
-    folder: Path, *, name: str | None = None, split: str = "test", source: str = "", strict: bool = False
+    folder: Path,
+    *,
+    name: str | None = None,
+    split: str = "test",
+    source: str = "",
+    strict: bool = False,
+    documents: Sequence[Document] | None = None,
 ) -> Collection:
     """Read a folder in the BEIR layout; queries without a relevant document in the split are left out.
 
@@ -41,6 +47,7 @@ def read(
 
     Args:
         strict: refuse such data instead.
+        documents: in place of those in `corpus.jsonl`.
 
     Raises:
         DatasetError: a file or the split is missing, or a line is malformed; the message names file and line.
@@ -52,15 +59,14 @@ def read(
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder; a data set in the BEIR layout is one with corpus.jsonl")
     left_out: dict[str, list[str]] = {}  # the places of each kind of gap
-    documents: dict[str, Document] = {}
-    for where, row in json_lines(folder / "corpus.jsonl"):
-        document = Document(_new_id(row, documents, "document", where), *_texts(row, where), _metadata(row, where))
-        documents[document.id] = document
+    known = {document.id: document for document in documents or ()}
+    for where, row in json_lines(folder / "corpus.jsonl") if documents is None else ():
+        document = Document(_new_id(row, known, "document", where), *_texts(row, where), _metadata(row, where))
+        known[document.id] = document
         if not document.full_text:
             left_out.setdefault("documents with neither title nor text", []).append(where)
     queries: dict[str, Query] = {}
-    for where, row in json_lines(folder / "queries.jsonl"):
-        query = Query(_new_id(row, queries, "query", where), _texts(row, where)[0], _metadata(row, where))
+    for where, query in _queries(folder / "queries.jsonl"):
         queries[query.id] = query
         if not query.text:
             left_out.setdefault("queries without text", []).append(where)
@@ -69,7 +75,7 @@ def read(
     for where, query_id, document_id, grade in _judgements(file):
         if query_id not in queries or not queries[query_id].text:
             left_out.setdefault("judgements of queries that queries.jsonl does not hold", []).append(where)
-        elif document_id not in documents or not documents[document_id].full_text:
+        elif document_id not in known or not known[document_id].full_text:
             left_out.setdefault("judgements of documents that corpus.jsonl does not hold", []).append(where)
         elif qrels[query_id].setdefault(document_id, grade) != grade:
             raise DatasetError(f"{where}: {query_id!r} and {document_id!r} are judged twice, differently")
@@ -84,12 +90,29 @@ def read(
     return check(
         Collection(
             name=name or folder.resolve().name,
-            documents=tuple(document for document in documents.values() if document.full_text),
+            documents=tuple(document for document in known.values() if document.full_text),
             queries=tuple(asked),
             qrels={query.id: qrels[query.id] for query in asked},
             source=source or f"the folder {folder.name}, BEIR layout",
         )
     )
+
+
+def read_queries(file: Path) -> tuple[Query, ...]:
+    """The queries of a file such as `queries.jsonl`.
+
+    Raises:
+        DatasetError: the file is missing, or a line is malformed.
+    """
+    return tuple(query for _, query in _queries(file))
+
+
+def _queries(file: Path) -> Iterator[tuple[str, Query]]:
+    known: dict[str, Query] = {}
+    for where, row in json_lines(file):
+        query = Query(_new_id(row, known, "query", where), _texts(row, where)[0], _metadata(row, where))
+        known[query.id] = query
+        yield where, query
 
 
 def _qrels_file(folder: Path, split: str) -> Path:
