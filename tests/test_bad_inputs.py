@@ -87,7 +87,7 @@ CASES = {
     "metric's k": (lambda: evaluation.ndcg_at_k({}, QRELS, k=0), ValueError, r"k must be at least 1"),
     "no qrels": (lambda: evaluation.ndcg_at_k({}, {}), ValueError, r"qrels is empty"),
     "a hit twice": (lambda: evaluation.mrr_at_k({"q": ["d", "d"]}, QRELS), ValueError, r"twice for the query 'q'"),
-    "lengths": (lambda: evaluation.as_run(Hits(ROWS, np.zeros((3, 1), int)), ["q"], ["d"]), ValueError, r"3 rows"),
+    "lengths": (lambda: evaluation.as_run(Hits(ROWS, np.zeros((3, 3), int)), ["q"], ["d"]), ValueError, r"3 rows"),
     "other documents": (
         lambda: evaluation.as_run(Hits(ROWS[:1, :1], np.array([[5]])), ["q"], ["d"]),
         ValueError,

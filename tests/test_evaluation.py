@@ -29,6 +29,13 @@ def test_a_query_without_hits_counts_as_zero():
     assert evaluation.ndcg_at_k({"q1": ["a", "b"]}, QRELS).tolist() == [1, 0]
 
 
+def test_a_grade_below_zero_counts_as_zero():
+    qrels = {"q": {"a": -1, "b": 1}}
+    assert evaluation.ndcg_at_k({"q": ["a", "b"]}, qrels) == pytest.approx([1 / np.log2(3)])
+    assert evaluation.precision_at_k({"q": ["a", "b"]}, qrels, 2).tolist() == [0.5]
+    assert evaluation.ndcg_at_k({"q": ["a", "b"]}, {"q": {"a": 0.5, "b": 1}})[0] < 1  # grades may have decimals
+
+
 def test_as_run_names_the_hits():
     hits = Hits(np.zeros((2, 2), np.float32), np.array([[1, 0], [2, 1]]))
     assert evaluation.as_run(hits, ["q", "p"], ["a", "b", "c"]) == {"q": ["b", "a"], "p": ["c", "b"]}
