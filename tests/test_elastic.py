@@ -543,6 +543,8 @@ class Ranges(http.server.SimpleHTTPRequestHandler):
         type(self).resumed |= start > 0
         self.send_response(206 if start else 200)
         self.send_header("ETag", '"1"')
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         breaks = not type(self).broken and len(content) > 1000
