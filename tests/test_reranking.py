@@ -199,10 +199,10 @@ FOUND = Hits(np.zeros((1, 2), dtype=np.float32), np.array([[0, 1]]))
 @pytest.mark.parametrize(
     ("queries", "candidates", "options", "error", "message"),
     [
-        ([], FOUND, {"texts": TEXTS}, ValueError, "texts is empty"),
+        ([], FOUND, {"texts": TEXTS}, ValueError, "queries is empty"),
         ([3], FOUND, {"texts": TEXTS}, TypeError, "must be a string"),
-        (QUESTION, [], {}, ValueError, "texts is empty"),
-        (QUESTION, "one text", {}, TypeError, "must be a list of strings"),
+        (QUESTION, [], {}, ValueError, "candidates is empty"),
+        (QUESTION, "one text", {}, TypeError, "candidates must be a list of strings"),
         ([QUESTION] * 2, TEXTS, {}, TypeError, "candidates must be Hits"),
         (QUESTION, FOUND, {}, ValueError, "texts is missing"),
         ([QUESTION] * 2, FOUND, {"texts": TEXTS}, ValueError, "answer 1 queries, and queries has 2"),
@@ -216,7 +216,7 @@ FOUND = Hits(np.zeros((1, 2), dtype=np.float32), np.array([[0, 1]]))
             Hits(FOUND.scores, np.array([["a", "b"]], dtype=object)),
             {"texts": TEXTS},
             TypeError,
-            "must hold row numbers",
+            "candidates hold ids, and texts is a list",
         ),
     ],
 )
