@@ -29,8 +29,8 @@ Kind = Literal["query", "document"]
 # The least agreement with torch's float32 on a sample: the least cosine of two vectors of a text, or the
 # correlation of a cross-encoder's logits. OpenVINO's float32 may add in another order only.
 LEAST_AGREEMENT = {"float32": 0.99999, "bfloat16": 0.999, "float16": 0.999, "int8": 0.99}
-SAMPLED = {"float32": 16}  # every how many-th of the sample is looked at; of other precisions each
-_agreements: dict[str, float] = {}  # what this process has read or measured
+SAMPLED = {"float32": 15}  # every how many-th of the sample is looked at; of other precisions each
+_agreements: dict[str, float | openvino_engine.ConversionError] = {}  # what this process has read or measured
 PROGRESS_FROM = 5_000  # texts; below that encoding ends before a bar is read
 BLOCK = 2_048  # texts of about equal length that an engine is given at once
 PART = 4 * BLOCK  # texts that are encoded before their vectors are kept: minutes on a slow computer
@@ -279,7 +279,10 @@ class Runner:
 def settle(
     model: Model, engine: str | None = None, precision: str | None = None, batch_size: int | None = None
 ) -> Runner:
-    """A runner as asked for, or, where that is not faithful for this model here, of float32 in torch.
+    """A runner as asked for if its results agree with torch's float32, else one of torch's float32.
+
+    A fixed sample of texts, or of pairs for a cross-encoder, is computed both ways; the agreement must reach
+    `LEAST_AGREEMENT`. The outcome is kept in the cache folder. Warns (`PrecisionWarning`) where it does not.
 
     Raises:
         ValueError, TypeError: as `encode` says.
@@ -303,16 +306,6 @@ def settle(
     return replace(runner, engine="torch", precision="float32")
 
 
-def faithful(model: Model, engine: str, precision: str) -> tuple[str, str]:
-    """Engine and precision as given if their results agree with torch's float32, else torch's float32.
-
-    A fixed sample of texts, or of pairs for a cross-encoder, is computed both ways; the agreement must reach
-    `LEAST_AGREEMENT`. The outcome is kept in the cache folder. Warns (`PrecisionWarning`) where it does not.
-    """
-    runner = settle(model, engine, precision)
-    return runner.engine, runner.precision
-
-
 def _agreement(runner: Runner) -> float:
     """What the check has found: in this process, in the cache folder, or now."""
     sample = _sample(runner)
@@ -329,11 +322,15 @@ def _agreement(runner: Runner) -> float:
     known = cache.digest(key)
     if known not in _agreements:
         try:
-            found = cache.notes(cache.folder("precision", key, measure))
+            _agreements[known] = float(cache.notes(cache.folder("precision", key, measure))["agreement"])
+        except openvino_engine.ConversionError as error:
+            _agreements[known] = error  # which would take as long the next time
         except OSError:  # without a disk it is measured in every process
-            found = measure()
-        _agreements[known] = float(found["agreement"])
-    return _agreements[known]
+            _agreements[known] = measure()["agreement"]
+    found = _agreements[known]
+    if isinstance(found, openvino_engine.ConversionError):
+        raise found
+    return found
 
 
 def _sample(runner: Runner) -> dict[Any, Any]:

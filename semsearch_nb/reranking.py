@@ -131,14 +131,14 @@ def score(
 
     def build(folder: Path) -> dict[str, Any]:
         np.save(folder / "logits.npy", runner.logits(checked, show_progress))
-        return asdict(truncation(model, checked))
+        return asdict(encoding.count_truncated(model, checked))
 
     if use_cache:
         folder = cache.folder("logits", runner.key() | {"pairs": cache.digest(checked)}, build)
         logits: FloatArray = np.load(folder / "logits.npy", allow_pickle=False)
         report = Truncation(**cache.notes(folder))
     else:
-        logits, report = runner.logits(checked, show_progress), truncation(model, checked)
+        logits, report = runner.logits(checked, show_progress), encoding.count_truncated(model, checked)
     if report.n_truncated:
         warnings.warn(f"pairs: {report}", TruncationWarning, stacklevel=3)
     return logits
