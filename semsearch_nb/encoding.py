@@ -108,19 +108,21 @@ def encode(
 ) -> FloatArray:
     """One unit vector a text: float32, shape `(n_texts, dimension)`, in the order of the texts.
 
-    Vectors are kept on disk, keyed by model, revision, prompt, limit, engine, precision and texts, so
-    that the second run of a notebook does not wait for the model, and a first run that was stopped goes
-    on where it was. Large arrays (64 MiB) come back mapped: they need memory only as they are read.
-    Warns (`TruncationWarning`) about texts that the model sees only in part, also when the vectors come
-    from the cache.
+    The vectors are those of the model's `encode_query` or `encode_document`, in every engine, with its prompts
+    and its `truncate_dim`. They are kept on disk, keyed by the texts and all that the computation reads: the
+    model's weights and configuration, kind, engine, precision, versions of the libraries (`Runner.key`). So the
+    second run of a notebook does not wait for the model, and a first run that was stopped goes on where it was.
+    Large arrays (64 MiB) come back mapped: they need memory only as they are read. Warns (`TruncationWarning`)
+    about texts that the model sees only in part, also when the vectors come from the cache.
 
     Args:
         kind: `"query"` or `"document"`; chooses the prompt.
-        batch_size: texts that the model sees at once, after sorting by length; without it 32 in
-            torch, and as many as have 2,048 tokens in OpenVINO.
+        batch_size: texts that the model is given at once, after sorting by length; without it 32 in torch and
+            128 in OpenVINO, which is given pieces of at most 2,048 tokens of them.
         engine: `"torch"`, `"openvino"` or `"auto"`; without it, that of the settings.
         precision: of the arithmetic: `"float32"`, `"bfloat16"`, `"float16"`, `"int8"` (OpenVINO
             only, and not lossless) or `"auto"`; without it, that of the settings.
+        use_cache: without it nothing is kept, and no cache folder is needed.
         progress: show a bar; without it, from 5,000 texts on that are not in the cache.
 
     Raises:
