@@ -99,7 +99,10 @@ def stages(collection: Collection, with_int8: bool) -> dict[str, evaluation.Valu
 def reader(collection: Collection, pools: Sequence[Hits], **options: Any) -> Callable[[Hits], Hits]:
     """Re-ranks any hits that lie within the pools. Every pair is read once, however many pools hold it."""
     texts = collection.document_texts
-    rows = [sorted(set(np.concatenate(of_query))) for of_query in zip(*(pool.indices for pool in pools), strict=True)]
+    rows = [
+        sorted({row for pool in pools for row in pool.indices[query][pool.found[query]].tolist()})
+        for query in range(len(collection.query_texts))
+    ]
     pairs = [
         (query, texts[row]) for query, of_query in zip(collection.query_texts, rows, strict=True) for row in of_query
     ]
@@ -107,7 +110,12 @@ def reader(collection: Collection, pools: Sequence[Hits], **options: Any) -> Cal
     known = [{row: next(logits) for row in of_query} for of_query in rows]
 
     def rerank(hits: Hits) -> Hits:
-        scores = np.array([[k[row] for row in of_query] for k, of_query in zip(known, hits.indices, strict=True)])
+        scores = np.array(
+            [
+                [k.get(row, -np.inf) for row in of_query]
+                for k, of_query in zip(known, hits.indices.tolist(), strict=True)
+            ]
+        )
         order = np.argsort(-scores, axis=1, kind="stable")
         ordered = [np.take_along_axis(values, order, axis=1) for values in (scores.astype(np.float32), hits.indices)]
         return Hits(*ordered)

@@ -10,29 +10,33 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
+from tokenizers import Tokenizer
 from tqdm.auto import tqdm
 
-from semsearch_nb import cache, openvino_engine, settings
-from semsearch_nb.models import identity
+from semsearch_nb import cache, fingerprints, openvino_engine, settings
+from semsearch_nb.fingerprints import Model
 from semsearch_nb.vectors import FloatArray, as_count, as_texts, unit_rows
 
 Kind = Literal["query", "document"]
-# The least cosine to float32 on the sample. OpenVINO's float32 may add in another order only.
-LEAST_COSINE = {"float32": 0.99999, "bfloat16": 0.999, "float16": 0.999, "int8": 0.99}
-_cosines: dict[tuple[str, Path], float] = {}  # what this process has read or measured of it
+# The least agreement with torch's float32 on a sample: the least cosine of two vectors of a text, or the
+# correlation of a cross-encoder's logits. OpenVINO's float32 may add in another order only.
+LEAST_AGREEMENT = {"float32": 0.99999, "bfloat16": 0.999, "float16": 0.999, "int8": 0.99}
+SAMPLED = {"float32": 15}  # every how many-th of the sample is looked at; of other precisions each
+_agreements: dict[str, float | openvino_engine.ConversionError] = {}  # what this process has read or measured
 PROGRESS_FROM = 5_000  # texts; below that encoding ends before a bar is read
 BLOCK = 2_048  # texts of about equal length that an engine is given at once
 PART = 4 * BLOCK  # texts that are encoded before their vectors are kept: minutes on a slow computer
 MAPPED_FROM = 64 << 20  # bytes of vectors; fewer are read into memory
 VECTORS = "vectors.npy"
+NO_LIMIT = 10**9  # tokens; a tokenizer without a limit says 1e30 or infinity
 if TYPE_CHECKING:
     Progress = tqdm[NoReturn]
 
@@ -47,14 +51,17 @@ class TruncationWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Truncation:
-    """How much of a list of texts a model does not see. Lengths are in tokens, prompt included."""
+    """How much of a list of texts a model does not see. Lengths are in tokens, prompt included.
+
+    `limit` is None where the model reads texts of any length, as static embedding models do.
+    """
 
     n_texts: int
     n_truncated: int
     n_tokens: int
     n_tokens_dropped: int
     longest: int
-    limit: int
+    limit: int | None
 
     @property
     def share_of_texts(self) -> float:
@@ -64,9 +71,11 @@ class Truncation:
     @property
     def share_of_tokens(self) -> float:
         """Dropped tokens / tokens."""
-        return self.n_tokens_dropped / self.n_tokens
+        return self.n_tokens_dropped / max(self.n_tokens, 1)
 
     def __str__(self) -> str:
+        if self.limit is None:
+            return f"none of {self.n_texts:,} texts is too long: the model has no limit"
         if not self.n_truncated:
             return f"none of {self.n_texts:,} texts is longer than the model's limit of {self.limit} tokens"
         return (
@@ -99,19 +108,21 @@ def encode(
 ) -> FloatArray:
     """One unit vector a text: float32, shape `(n_texts, dimension)`, in the order of the texts.
 
-    Vectors are kept on disk, keyed by model, revision, prompt, limit, engine, precision and texts, so
-    that the second run of a notebook does not wait for the model, and a first run that was stopped goes
-    on where it was. Large arrays (64 MiB) come back mapped: they need memory only as they are read.
-    Warns (`TruncationWarning`) about texts that the model sees only in part, also when the vectors come
-    from the cache.
+    The vectors are those of the model's `encode_query` or `encode_document`, in every engine, with its prompts
+    and its `truncate_dim`. They are kept on disk, keyed by the texts and all that the computation reads: the
+    model's weights and configuration, kind, engine, precision, versions of the libraries (`Runner.key`). So the
+    second run of a notebook does not wait for the model, and a first run that was stopped goes on where it was.
+    Large arrays (64 MiB) come back mapped: they need memory only as they are read. Warns (`TruncationWarning`)
+    about texts that the model sees only in part, also when the vectors come from the cache.
 
     Args:
         kind: `"query"` or `"document"`; chooses the prompt.
-        batch_size: texts that the model sees at once, after sorting by length; without it 32 in
-            torch, and as many as have 2,048 tokens in OpenVINO.
+        batch_size: texts that the model is given at once, after sorting by length; without it 32 in torch and
+            128 in OpenVINO, which is given pieces of at most 2,048 tokens of them.
         engine: `"torch"`, `"openvino"` or `"auto"`; without it, that of the settings.
         precision: of the arithmetic: `"float32"`, `"bfloat16"`, `"float16"`, `"int8"` (OpenVINO
             only, and not lossless) or `"auto"`; without it, that of the settings.
+        use_cache: without it nothing is kept, and no cache folder is needed.
         progress: show a bar; without it, from 5,000 texts on that are not in the cache.
 
     Raises:
@@ -122,18 +133,15 @@ def encode(
     texts = as_texts(texts)
     if kind not in ("query", "document"):
         raise ValueError(f"kind must be 'query' or 'document', not {kind!r}")
-    batch_size = None if batch_size is None else as_count(batch_size, "batch_size")
-    engine, precision = faithful(model, *resolve(model, engine, precision))
+    job = _Job(settle(model, engine, precision, batch_size), kind)
     if progress is None:
         progress = len(texts) >= PROGRESS_FROM
-
-    job = _Job(model, kind, engine, precision, batch_size)
     if use_cache:
         vectors, report = _cached(job, texts, progress)
     else:
         with _bar(texts, progress) as bar:
             vectors = _compute(job, texts, bar)
-        report = truncation(model, texts, kind)
+        report = job.report(texts)
     if report.n_truncated:
         warnings.warn(f"{kind}: {report}", TruncationWarning, stacklevel=3)
     return vectors
@@ -142,31 +150,39 @@ def encode(
 def truncation(model: SentenceTransformer, texts: Sequence[str], kind: Kind = "document") -> Truncation:
     """Count, without encoding, how much of the texts lies past the model's `max_seq_length`."""
     texts, prompt = as_texts(texts), openvino_engine.prompt(model, kind)
-    lengths: list[int] = []
-    for start in range(0, len(texts), PART):
-        prompted = [prompt + text for text in texts[start : start + PART]]
-        encoded = model.tokenizer(prompted, truncation=False, padding=False, verbose=False)
-        lengths += map(len, encoded["input_ids"])
-    return count_truncated(lengths, model.max_seq_length)
+    return count_truncated(model, [prompt + text for text in texts])
 
 
-def count_truncated(n_tokens: Sequence[int], limit: int | None) -> Truncation:
-    """The report on texts of so many tokens, for a model that reads `limit` of them."""
-    lengths = np.array(n_tokens)
-    limit = int(limit or lengths.max())
+def count_truncated(model: Model, inputs: Sequence[Any]) -> Truncation:
+    """The report on texts with their prompts, or on pairs of texts."""
+    tokenizer, limit = model.tokenizer, model.max_seq_length
+    if isinstance(tokenizer, Tokenizer) and tokenizer.truncation:
+        limit = tokenizer.truncation["max_length"]
+    limit = int(limit) if limit and limit < NO_LIMIT else None
+    parts = [_lengths(tokenizer, inputs[start : start + PART]) for start in range(0, len(inputs), PART)]
+    lengths = np.concatenate(parts).astype(np.int64)
+    past = np.maximum(lengths - (limit or NO_LIMIT), 0)
     return Truncation(
         n_texts=len(lengths),
-        n_truncated=int((lengths > limit).sum()),
+        n_truncated=int((past > 0).sum()),
         n_tokens=int(lengths.sum()),
-        n_tokens_dropped=int(np.maximum(lengths - limit, 0).sum()),
+        n_tokens_dropped=int(past.sum()),
         longest=int(lengths.max()),
         limit=limit,
     )
 
 
-def resolve(
-    model: SentenceTransformer | CrossEncoder, engine: str | None = None, precision: str | None = None
-) -> tuple[str, str]:
+def _lengths(tokenizer: Any, inputs: Sequence[Any]) -> list[int]:
+    """Tokens of each input, those that are cut off included."""
+    if isinstance(tokenizer, Tokenizer):  # of a static embedding model
+        encoded = tokenizer.encode_batch(inputs, add_special_tokens=False)
+        return [len(text.ids) + sum(len(rest.ids) for rest in text.overflowing) for text in encoded]
+    if not callable(tokenizer):  # one that sentence-transformers brings, of words
+        return [len(tokenizer.tokenize(text)) for text in inputs]
+    return [len(ids) for ids in tokenizer(list(inputs), truncation=False, padding=False, verbose=False)["input_ids"]]
+
+
+def resolve(model: Model, engine: str | None = None, precision: str | None = None) -> tuple[str, str]:
     """The engine and the precision to encode with; what is not given or `"auto"` is chosen here.
 
     Raises:
@@ -222,93 +238,126 @@ def resolve_precision(precision: str, device: str, engine: str = "torch") -> str
     return precision
 
 
-def faithful(model: SentenceTransformer, engine: str, precision: str) -> tuple[str, str]:
-    """Engine and precision as given if their vectors agree with torch's float32, else torch's float32.
+@dataclass
+class Runner:
+    """A model, an engine and a precision, settled. All around the network is sentence-transformers'."""
 
-    A fixed sample of some 120 texts is encoded both ways; the least cosine must reach `LEAST_COSINE`. The
-    outcome is kept in the cache folder. Warns (`PrecisionWarning`) where it does not.
-    """
-    if (engine, precision) == ("torch", "float32"):
-        return engine, precision
-    cosine = _least_cosine(model, engine, precision)
-    if cosine >= LEAST_COSINE[precision]:
-        return engine, precision
-    warnings.warn(
-        f"{precision} in {engine} gives vectors with cosine {cosine:.4f} to float32, and {LEAST_COSINE[precision]} "
-        "is asked for; float32 in torch is used in its place",
-        PrecisionWarning,
-        stacklevel=4,
-    )
-    return "torch", "float32"
-
-
-def _least_cosine(model: SentenceTransformer, engine: str, precision: str) -> float:
-    """The least cosine between the two vectors of a text of the sample."""
-    name, revision = identity(model)
-    samples = {kind: openvino_engine.sample_texts(kind) for kind in openvino_engine.KINDS}
-    key = {
-        "model": name,
-        "revision": revision,
-        "engine": engine,
-        "precision": precision,
-        "sample": cache.digest(samples),
-        "prompts": [openvino_engine.prompt(model, kind) for kind in openvino_engine.KINDS],
-        "device": model.device.type,
-        "bfloat16 in hardware": cpu_has_bfloat16(),
-        "versions": [torch.__version__, *openvino_engine.versions(), openvino_engine.RECIPE],
-    }
-
-    def build(folder: Path) -> dict[str, Any]:
-        cosines = []
-        for kind, texts in samples.items():
-            one, other = (_Job(model, kind, *how).run(texts) for how in (("torch", "float32"), (engine, precision)))
-            cosines.append(float((one * other).sum(axis=1).min()))
-        return {"cosine": min(cosines)}
-
-    known = (cache.digest(key), settings.current().cache_dir)
-    if known not in _cosines:
-        _cosines[known] = float(cache.notes(cache.folder("precision", key, build))["cosine"])
-    return _cosines[known]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """How texts become vectors, when everything is settled."""
-
-    model: SentenceTransformer
-    kind: Kind
+    model: Any  # SentenceTransformer or CrossEncoder
     engine: str
     precision: str
+    fingerprint: dict[str, Any]  # of the model: see `fingerprints.of`
     batch_size: int | None = None
 
-    def key(self, texts: list[str]) -> dict[str, Any]:
-        """Everything that the vectors of these texts depend on."""
-        name, revision = identity(self.model)
-        return {
-            "model": name,
-            "revision": revision,
-            "prompt": openvino_engine.prompt(self.model, self.kind),
-            "limit": self.model.max_seq_length,
-            "engine": self.engine,
-            "precision": self.precision,
-            "n_texts": len(texts),
-            "texts": cache.digest(texts),
-        }
-
-    def run(self, texts: Sequence[str]) -> FloatArray:
-        """Unit vectors of the texts."""
-        vectors: Any
-        if self.engine == "openvino":
-            prompt = openvino_engine.prompt(self.model, self.kind)
-            vectors = openvino_engine.encode(self.model, texts, prompt, self.precision, batch_size=self.batch_size)
-        else:
-            encode_them = self.model.encode_query if self.kind == "query" else self.model.encode_document
-            with autocast(self.precision, self.model.device.type):
-                vectors = encode_them(
-                    list(texts), batch_size=self.batch_size or 32, show_progress_bar=False, normalize_embeddings=True
-                )
+    def vectors(self, texts: Sequence[str], kind: Kind) -> FloatArray:
+        """Unit vectors, shape `(n_texts, dimension)`."""
+        encode_them = self._runs.encode_query if kind == "query" else self._runs.encode_document
+        vectors = self._call(encode_them, texts, show_progress_bar=False, normalize_embeddings=True)
         # Again in float32: a row that was normalised in bfloat16 has a length of 1 ± 0.002.
-        return unit_rows(np.asarray(vectors, dtype=np.float32), "the model's vectors")
+        return unit_rows(vectors, "the model's vectors")
+
+    def logits(self, pairs: Sequence[tuple[str, str]], progress: bool = False) -> FloatArray:
+        """A cross-encoder's logits, shape `(n_pairs,)`."""
+        return self._call(self._runs.predict, pairs, show_progress_bar=progress, activation_fn=torch.nn.Identity())
+
+    def key(self) -> dict[str, Any]:
+        """Everything that results depend on besides the texts."""
+        how = {"engine": self.engine, "precision": self.precision, "device": self.model.device.type}
+        reads = openvino_engine.reads(self.model, self.precision) if self.engine == "openvino" else {}
+        return self.fingerprint | how | reads
+
+    def _call(self, method: Any, inputs: Sequence[Any], **options: Any) -> FloatArray:
+        size = self.batch_size or (32 if self.engine == "torch" else openvino_engine.TEXTS_AT_ONCE)
+        precision = self.precision if self.engine == "torch" else "float32"  # OpenVINO knows its own
+        with autocast(precision, self.model.device.type):
+            return np.asarray(method(list(inputs), batch_size=size, **options), dtype=np.float32)
+
+    @cached_property
+    def _runs(self) -> Any:
+        if self.engine == "torch":
+            return self.model
+        return openvino_engine.accelerated(self.model, self.precision, self.fingerprint)
+
+
+def settle(
+    model: Model, engine: str | None = None, precision: str | None = None, batch_size: int | None = None
+) -> Runner:
+    """A runner as asked for if its results agree with torch's float32, else one of torch's float32.
+
+    A fixed sample of texts, or of pairs for a cross-encoder, is computed both ways; the agreement must reach
+    `LEAST_AGREEMENT`. The outcome is kept in the cache folder. Warns (`PrecisionWarning`) where it does not.
+
+    Raises:
+        ValueError, TypeError: as `encode` says.
+    """
+    batch_size = None if batch_size is None else as_count(batch_size, "batch_size")
+    runner = Runner(model, *resolve(model, engine, precision), fingerprints.of(model), batch_size)
+    if (runner.engine, runner.precision) == ("torch", "float32"):
+        return runner
+    least = LEAST_AGREEMENT[runner.precision]
+    what = "logits with a correlation of" if isinstance(model, CrossEncoder) else "vectors with cosine"
+    try:
+        agreement = _agreement(runner)
+        problem = (
+            f"{runner.precision} in {runner.engine} gives {what} {agreement:.4f} to float32, and {least} is asked for"
+        )
+    except openvino_engine.ConversionError as error:
+        agreement, problem = -1.0, str(error)
+    if agreement >= least:
+        return runner
+    warnings.warn(f"{problem}; float32 in torch is used in its place", PrecisionWarning, stacklevel=4)
+    return replace(runner, engine="torch", precision="float32")
+
+
+def _agreement(runner: Runner) -> float:
+    """What the check has found: in this process, in the cache folder, or now."""
+    sample = _sample(runner)
+    key = runner.key() | {"sample": cache.digest(sample), "bfloat16 in hardware": cpu_has_bfloat16()}
+
+    def measure(folder: Path | None = None) -> dict[str, float]:
+        ways = replace(runner, engine="torch", precision="float32"), runner
+        if isinstance(runner.model, CrossEncoder):
+            one, other = (way.logits(sample["pairs"]) for way in ways)
+            return {"agreement": float(np.corrcoef([one, other])[0, 1])}
+        one, other = (np.concatenate([way.vectors(sample[kind], kind) for kind in sample]) for way in ways)
+        return {"agreement": float((one * other).sum(axis=1).min())}
+
+    known = cache.digest(key)
+    if known not in _agreements:
+        try:
+            _agreements[known] = float(cache.notes(cache.folder("precision", key, measure))["agreement"])
+        except openvino_engine.ConversionError as error:
+            _agreements[known] = error  # which would take as long the next time
+        except OSError:  # without a disk it is measured in every process
+            _agreements[known] = measure()["agreement"]
+    found = _agreements[known]
+    if isinstance(found, openvino_engine.ConversionError):
+        raise found
+    return found
+
+
+def _sample(runner: Runner) -> dict[Any, Any]:
+    """The texts of each kind, or the pairs, on which a precision is checked."""
+    step = SAMPLED.get(runner.precision, 1)
+    if isinstance(runner.model, CrossEncoder):
+        return {"pairs": openvino_engine.sample_pairs()[::step]}
+    return {kind: openvino_engine.sample_texts(kind)[::step] for kind in openvino_engine.KINDS}
+
+
+@dataclass
+class _Job:
+    """Texts of one kind on their way to vectors."""
+
+    runner: Runner
+    kind: Kind
+
+    def key(self, texts: list[str]) -> dict[str, Any]:
+        return self.runner.key() | {"kind": self.kind, "n_texts": len(texts), "texts": cache.digest(texts)}
+
+    def run(self, texts: list[str]) -> FloatArray:
+        return self.runner.vectors(texts, self.kind)
+
+    def report(self, texts: list[str]) -> Truncation:
+        return truncation(self.runner.model, texts, self.kind)
 
 
 def _compute(job: _Job, texts: list[str], bar: Progress) -> FloatArray:
@@ -350,7 +399,7 @@ def _cached(job: _Job, texts: list[str], progress: bool) -> tuple[FloatArray, Tr
 
 def _write(job: _Job, texts: list[str], bar: Progress, folder: Path) -> dict[str, Any]:
     np.save(folder / VECTORS, _compute(job, texts, bar), allow_pickle=False)
-    return asdict(truncation(job.model, texts, job.kind))
+    return asdict(job.report(texts))
 
 
 def _write_in_parts(job: _Job, texts: list[str], folder: Path, bar: Progress, parts: str) -> dict[str, Any]:
@@ -371,8 +420,9 @@ def _write_in_parts(job: _Job, texts: list[str], folder: Path, bar: Progress, pa
         done += sum(map(len, some))
         bar.update(done - bar.n)  # a part that was there has not moved it
     whole.flush()
-    sums = {name: sum(report[name] for report in reports) for name in reports[0]}
-    return sums | {name: max(report[name] for report in reports) for name in ("longest", "limit")}
+    counts = ("n_texts", "n_truncated", "n_tokens", "n_tokens_dropped")
+    sums = {name: sum(report[name] for report in reports) for name in counts}
+    return reports[0] | sums | {"longest": max(report["longest"] for report in reports)}
 
 
 def _read(folder: Path) -> FloatArray:

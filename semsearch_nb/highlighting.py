@@ -43,7 +43,8 @@ def answer_spans(question: str, texts: Sequence[str], model: CrossEncoder, *, us
     Raises:
         TypeError, ValueError: `texts` is empty or holds something other than strings with words in them.
     """
-    spans = [sentences(text) for text in as_texts(texts)]
+    texts = as_texts(texts)
+    spans = [sentences(text) for text in texts]
     for number, of_text in enumerate(spans):
         if not of_text:
             raise ValueError(f"texts[{number}] is blank; there is no sentence in it")

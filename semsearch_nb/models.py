@@ -7,15 +7,13 @@ is an ordinary `SentenceTransformer`, with its prompts set.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,19 +21,14 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers.utils import logging as transformers_logging
 
-from semsearch_nb import cache, download, packaged_e5, packaged_minilm, packaged_reranker, settings
+from semsearch_nb import cache, download, fingerprints, packaged_e5, packaged_minilm, packaged_reranker, settings
+from semsearch_nb.fingerprints import Identity as Identity
+from semsearch_nb.fingerprints import identity as identity
 from semsearch_nb.packaged_minilm import PackagedModelError as PackagedModelError
 
 NO_PROMPTS = {"query": "", "document": ""}
 E5_PROMPTS = {"query": "query: ", "document": "passage: "}
 E5_SYMMETRIC = {"query": "query: ", "document": "query: "}
-
-
-class Identity(NamedTuple):
-    """What a vector depends on besides its text: the model's name and the revision of its weights."""
-
-    name: str
-    revision: str
 
 
 @dataclass(frozen=True)
@@ -68,8 +61,6 @@ ROLES = tuple(PACKAGED)
 
 HUB_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
 LOADING_ERRORS: tuple[type[Exception], ...] = (*download.HUB_ERRORS, SafetensorError)
-
-_identities: WeakKeyDictionary[SentenceTransformer | CrossEncoder, Identity] = WeakKeyDictionary()
 
 
 def load(role: str) -> SentenceTransformer:
@@ -115,21 +106,8 @@ def _load_reranker(on: str, models: str) -> CrossEncoder:
         else:
             model, name = _reranker_from_hub(on), HUB_RERANKER
             revision = download.commit(name) or identity(model).revision
-    _identities[model] = Identity(name, revision)
+    fingerprints.remember(model, name, revision)
     return model
-
-
-def identity(model: SentenceTransformer | CrossEncoder) -> Identity:
-    """Name and revision of a model: of one that `load` returned as its source gives them, of any
-    other a fingerprint of its weights, computed at every call since training may change them."""
-    known = _identities.get(model)
-    if known is not None:
-        return known
-    fingerprint = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        fingerprint.update(name.encode())
-        fingerprint.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return Identity("own", fingerprint.hexdigest())
 
 
 def device() -> str:
@@ -152,7 +130,7 @@ def _load(
         modules=list(base), prompts=dict(prompts), similarity_fn_name=base.similarity_fn_name, device=on
     )
     assert model.prompts == dict(prompts), "a model that lost its prompts would only search worse"
-    _identities[model] = Identity(name, revision)
+    fingerprints.remember(model, name, revision)
     return model.eval()
 
 

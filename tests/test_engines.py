@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from semsearch_nb import datasets, encoding, models, openvino_engine, settings
+from semsearch_nb import datasets, encoding, fingerprints, models, openvino_engine, settings
 
 needs_openvino = pytest.mark.skipif(not openvino_engine.available("int8"), reason="openvino or nncf is not installed")
 TEXTS = [
@@ -58,7 +58,7 @@ def test_openvino_gives_the_vectors_of_sentence_transformers(model, kind, precis
 def test_int8_is_close_and_keeps_the_order_of_hits():
     model = models.load("symmetric")
     texts = datasets.load("passages").document_texts[:60]
-    assert encoding.faithful(model, "openvino", "int8") == ("openvino", "int8")
+    assert encoding.settle(model, "openvino", "int8").precision == "int8"
     exact, fast = (
         encoding.encode_documents(model, texts, precision=precision, use_cache=False)
         for precision in ("float32", "int8")
@@ -73,25 +73,31 @@ def test_conversion_leaves_the_model_as_it_was_and_happens_once(tmp_path, monkey
     model = copy.deepcopy(models.load("symmetric"))
     before = model.encode(TEXTS[:4])
     monkeypatch.setattr(settings, "_current", dataclasses.replace(settings.current(), cache_dir=tmp_path))
-    first = openvino_engine.encode(model, TEXTS[:4], "", "float32")
+
+    def encode():
+        return encoding.Runner(model, "openvino", "float32", fingerprints.of(model)).vectors(TEXTS[:4], "document")
+
+    first = encode()
     assert np.array_equal(model.encode(TEXTS[:4]), before)
     monkeypatch.setattr(openvino_engine, "_traced", lambda model: pytest.fail("it was converted again"))
-    assert np.array_equal(openvino_engine.encode(model, TEXTS[:4], "", "float32"), first)
+    assert np.array_equal(encode(), first)
     monkeypatch.undo()
     # Training changes the weights, and then the old conversion must not be used.
     with torch.no_grad():
         model[0].auto_model.encoder.layer[0].output.dense.bias[::2] += 0.3
-    assert not np.allclose(openvino_engine.encode(model, TEXTS[:4], "", "float32"), first, atol=1e-3)
+    assert not np.allclose(encode(), first, atol=1e-3)
 
 
 def test_an_unfaithful_precision_is_refused_with_a_warning(tmp_path, monkeypatch):
     model = models.load("symmetric")
     monkeypatch.setattr(settings, "_current", dataclasses.replace(settings.current(), cache_dir=tmp_path))
 
-    def wrong(model, texts, *arguments, **options):
-        return np.eye(len(texts), 384, dtype=np.float32)
+    right = encoding.Runner.vectors
 
-    monkeypatch.setattr(openvino_engine, "encode", wrong)
+    def wrong(runner, texts, kind):
+        return np.eye(len(texts), 384, dtype=np.float32) if runner.engine == "openvino" else right(runner, texts, kind)
+
+    monkeypatch.setattr(encoding.Runner, "vectors", wrong)
     monkeypatch.setattr(openvino_engine, "available", lambda precision="float32": True)
     with pytest.warns(encoding.PrecisionWarning, match=r"bfloat16 in openvino .* cosine .*float32 in torch is used"):
         vectors = encoding.encode_documents(model, ["a cat"], engine="openvino", precision="bfloat16")
@@ -120,8 +126,8 @@ def test_nothing_is_reported_and_nothing_is_printed():
     """In a process of its own: what comes out on a first use, and whether the reporting package is loaded."""
     code = """
 import sys
-from semsearch_nb import models, openvino_engine
-openvino_engine.encode(models.load("symmetric"), ["a cat"], "", "float32")
+from semsearch_nb import encoding, models
+encoding.encode_documents(models.load("symmetric"), ["a cat"], engine="openvino", precision="float32", use_cache=False)
 import openvino.tools.ovc.telemetry_utils as used
 assert sys.modules["openvino_telemetry"] is None
 assert "stub" in used.tm.__name__, used.tm

@@ -131,6 +131,124 @@ def test_a_pipeline_retrieves_reranks_and_returns_k(model, passages):
     assert np.array_equal(alone.indices, reranking.rerank(queries, found, model, texts=texts).indices[:, :5])
 
 
+EMPTY = Hits(np.full((2, 2), -np.inf, dtype=np.float32), np.full((2, 2), -1))
+
+
+def test_empty_places_stay_empty(model):
+    found = Hits(
+        np.array([[0.9, 0.5], [0.8, -np.inf], [-np.inf, -np.inf]], np.float32), np.array([[2, 1], [1, -1], [-1, -1]])
+    )
+    queries = [QUESTION, QUESTION, "How many squares has a board?"]
+    for options in ({}, {"probabilities": True}):
+        hits = reranking.rerank(queries, found, model, texts=TEXTS, **options)
+        assert hits.indices.tolist() == [[1, 2], [1, -1], [-1, -1]]
+        assert hits.found.tolist() == [[True, True], [True, False], [False, False]]
+    assert reranking.rerank(queries[:2], EMPTY, model, texts=TEXTS).found.sum() == 0
+    nothing = Hits(np.zeros((1, 0), np.float32), np.zeros((1, 0), np.int64))
+    assert reranking.rerank([QUESTION], nothing, model, texts=TEXTS).indices.shape == (1, 0)
+
+
+@dataclasses.dataclass
+class Found:
+    """A first stage that finds always the same."""
+
+    hits: Hits
+
+    def search(self, queries, k=10):
+        return self.hits.cut(k)
+
+
+def test_a_pipeline_carries_empty_places_and_short_first_stages(model):
+    short = Hits(np.array([[0.9, 0.5], [0.8, -np.inf]], np.float32), np.array([[2, 1], [1, -1]]))
+    hits = reranking.Pipeline(Found(short), model, TEXTS, pool=3).search([QUESTION] * 2, k=3)
+    assert hits.found.tolist() == [[True, True], [True, False]] and hits.indices[1].tolist() == [1, -1]
+    assert reranking.Pipeline(Found(EMPTY), model, TEXTS).search([QUESTION] * 2).found.sum() == 0
+    nothing = Hits(np.zeros((2, 0), np.float32), np.zeros((2, 0), np.int64))
+    assert reranking.Pipeline(Found(nothing), model, TEXTS).search([QUESTION] * 2).indices.shape == (2, 0)
+
+
+@pytest.mark.parametrize("weights", [(1, 0.7), (0, 1)])
+def test_behind_the_pool_comes_the_rest_of_the_first_stage(model, weights):
+    texts = [TEXTS[0], TEXTS[1], TEXTS[2], "Bread.", "Salt.", "Wine."]
+    order = np.array([[0, 1, 4, 3, 5], [2, 1, 5, -1, -1]])
+    first = Hits(np.array([[9, 8, 7, 6, 5], [9, 8, 7, -np.inf, -np.inf]], np.float32), order)
+    pipeline = reranking.Pipeline(Found(first), model, texts, pool=2, weights=weights)
+    hits = pipeline.search([QUESTION] * 2, k=4)
+    assert {*hits.indices[0, :2]} == {0, 1} and hits.indices[0, 2:].tolist() == [4, 3]
+    assert hits.indices[1, 2:].tolist() == [5, -1] and hits.found.tolist() == [[True] * 4, [True] * 3 + [False]]
+    assert (np.diff(hits.scores[0]) < 0).all() and hits.scores[1, 3] == -np.inf
+    assert pipeline.search([QUESTION] * 2, k=1).indices.shape == (2, 1)
+    assert pipeline.search([QUESTION] * 2, k=1).indices[0, 0] == hits.indices[0, 0]
+
+
+def test_hits_of_ids_need_texts_by_id(model):
+    found = Hits(np.zeros((1, 3), np.float32), np.array([[7, 9, 8]]), "ids")
+    by_id = {7: TEXTS[0], 9: TEXTS[1], 8: TEXTS[2]}
+    assert reranking.rerank(QUESTION, found, model, texts=by_id).indices[0, 0] == 9
+    assert reranking.rerank(QUESTION, found, model, texts=by_id).holds == "ids"
+    assert reranking.Pipeline(Found(found), model, by_id, weights=(0, 1)).search([QUESTION]).indices[0, 0] == 9
+    with pytest.raises(TypeError, match="candidates hold ids, and texts is a list"):
+        reranking.rerank(QUESTION, found, model, texts=["a"] * 10)
+    with pytest.raises(ValueError, match="texts has no 8"):
+        reranking.rerank(QUESTION, found, model, texts={7: "a", 9: "b"})
+
+
+def test_a_column_of_a_table_is_read_by_position(model):
+    pandas = pytest.importorskip("pandas")
+    column = pandas.Series(TEXTS, index=[2, 0, 1])
+    found = Hits(np.zeros((1, 3), np.float32), np.array([[0, 1, 2]]))
+    assert reranking.rerank(QUESTION, found, model, texts=column).indices[0, 0] == 1
+    assert reranking.rerank(QUESTION, column, model).indices[0, 0] == 1
+    pipeline = reranking.Pipeline(lexical.BM25(TEXTS), model, (text for text in column), weights=(0, 1))
+    for _ in range(2):
+        assert pipeline.search(pandas.Series([QUESTION], index=["q"]), k=1).indices[0, 0] == 1
+
+
+def test_hits_of_torch_are_taken(model):
+    found = Hits(torch.zeros((1, 2)), torch.tensor([[0, 1]]))
+    assert reranking.rerank(QUESTION, found, model, texts=TEXTS).indices.tolist() == [[1, 0]]
+
+
+def test_a_pipeline_has_no_probabilities(model):
+    with pytest.raises(TypeError, match=r"use rerank\(\.\.\., probabilities=True\)"):
+        reranking.Pipeline(lexical.BM25(TEXTS), model, TEXTS).search([QUESTION], probabilities=True)
+
+
+def test_pairs_are_not_tokenised_again_when_logits_come_from_the_cache(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "_current", dataclasses.replace(settings.current(), cache_dir=tmp_path))
+    pairs = [(QUESTION, TEXTS[0]), (QUESTION, "word " * 400)]
+    options = {"engine": "torch", "precision": "float32"}
+    with pytest.warns(encoding.TruncationWarning):
+        first = reranking.score(model, pairs, **options)
+    monkeypatch.setattr(encoding, "_lengths", lambda *a: pytest.fail("tokenised again"))
+    with pytest.warns(encoding.TruncationWarning, match="1 of 2 texts"):
+        assert np.array_equal(reranking.score(model, pairs, **options), first)
+
+
+def test_pairs_are_counted_in_parts(model, monkeypatch):
+    sizes = []
+    real = encoding._lengths
+    monkeypatch.setattr(encoding, "_lengths", lambda of, some: sizes.append(len(some)) or real(of, some))
+    monkeypatch.setattr(encoding, "PART", 2)
+    whole = reranking.truncation(model, [(QUESTION, text) for text in [*TEXTS, "word " * 400, "a"]])
+    assert sizes == [2, 2, 1] and (whole.n_texts, whole.n_truncated) == (5, 1)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "error", "message"),
+    [
+        ([], ValueError, "pairs .questions. is empty"),
+        (["ab"], TypeError, r"pairs\[0\] must be a pair"),
+        ([("a", "b"), ("a", "b", "c")], TypeError, r"pairs\[1\] must be a pair"),
+        ([("a", "b"), ("a", None)], TypeError, r"pairs .texts.\[1\] must be a string"),
+        ([("a\ud83d", "b")], ValueError, r"pairs .questions.\[0\] holds half of a surrogate"),
+    ],
+)
+def test_bad_pairs_are_named(model, pairs, error, message):
+    with pytest.raises(error, match=message):
+        reranking.score(model, pairs)
+
+
 def test_dense_and_hybrid_retrievers_take_texts(passages):
     texts = passages.document_texts[:200]
     dense, bm25 = retrieval.Dense(models.load("symmetric"), texts), lexical.BM25(texts)
@@ -199,13 +317,14 @@ FOUND = Hits(np.zeros((1, 2), dtype=np.float32), np.array([[0, 1]]))
 @pytest.mark.parametrize(
     ("queries", "candidates", "options", "error", "message"),
     [
-        ([], FOUND, {"texts": TEXTS}, ValueError, "texts is empty"),
+        ([], FOUND, {"texts": TEXTS}, ValueError, "queries is empty"),
         ([3], FOUND, {"texts": TEXTS}, TypeError, "must be a string"),
-        (QUESTION, [], {}, ValueError, "texts is empty"),
-        (QUESTION, "one text", {}, TypeError, "must be a list of strings"),
+        (QUESTION, [], {}, ValueError, "candidates is empty"),
+        (QUESTION, "one text", {}, TypeError, "candidates must be a list of strings"),
         ([QUESTION] * 2, TEXTS, {}, TypeError, "candidates must be Hits"),
         (QUESTION, FOUND, {}, ValueError, "texts is missing"),
         ([QUESTION] * 2, FOUND, {"texts": TEXTS}, ValueError, "answer 1 queries, and queries has 2"),
+        (QUESTION, FOUND, {"texts": [TEXTS[0], float("nan")]}, TypeError, r"texts\[1\] must be a string"),
         (QUESTION, FOUND, {"texts": TEXTS[:1]}, ValueError, "rows from 0 to 1 and texts has 1"),
         (QUESTION, FOUND, {"texts": TEXTS, "pool": 0}, ValueError, "pool must be at least 1"),
         (QUESTION, FOUND, {"texts": TEXTS, "batch_size": 0}, ValueError, "batch_size must be at least 1"),
@@ -216,7 +335,7 @@ FOUND = Hits(np.zeros((1, 2), dtype=np.float32), np.array([[0, 1]]))
             Hits(FOUND.scores, np.array([["a", "b"]], dtype=object)),
             {"texts": TEXTS},
             TypeError,
-            "must hold row numbers",
+            "candidates hold ids, and texts is a list",
         ),
     ],
 )
