@@ -91,19 +91,21 @@ class Collection:
         return replace(self, queries=tuple(queries), qrels={query.id: self.qrels[query.id] for query in queries})
 
     def split(self) -> tuple[Collection, Collection]:
-        """The part that our re-ranker learned from, and the held-out part: every third article, topic or query.
+        """A part to learn from and a held-out part, so that neither knows the other's texts.
 
-        Queries are held out by the article of their document, else by their topic, so that neither part
-        knows the other's texts. Each part has the documents of its own queries only.
+        Queries that say where they belong (metadata `part`: `"learning"`, `"held-out"` or `"both"`, which is in
+        neither) go there. Of others, every third article, else topic, else query is held out. Each part has the
+        documents of its own queries only.
         """
         document_of = {document.id: document for document in self.documents}
         groups: dict[str, int] = {}
-        parts: tuple[list[Query], list[Query]] = ([], [])
+        parts: dict[str, list[Query]] = {"learning": [], "held-out": [], "both": []}
         for query in self.queries:
             article = document_of[next(iter(self.qrels[query.id]))].metadata.get("article")
             name = str(article or query.metadata.get("topic") or query.id)
-            parts[groups.setdefault(name, len(groups)) % 3 == 2].append(query)
-        return self.only(parts[0]), self.only(parts[1])
+            third = groups.setdefault(name, len(groups)) % 3 == 2
+            parts[query.metadata.get("part", "held-out" if third else "learning")].append(query)
+        return self.only(parts["learning"]), self.only(parts["held-out"])
 
     def only(self, queries: Sequence[Query]) -> Collection:
         """These queries, and the documents that are judged for them."""
