@@ -152,9 +152,8 @@ class Point(NamedTuple):
     """One index with one effort: what it finds, how fast, and what it takes. A row of a tidy table.
 
     `ms` is the mean milliseconds a query in the median run, `ms_best` and `ms_worst` those of the
-    fastest and the slowest run, `ms_p50` and `ms_p99` are over all single queries (not in batches).
-    `completed` is the share of queries for which the library found fewer than k, so that its effort was
-    raised or all vectors were looked at (`Index.search`): its recall and its time are not the library's own.
+    fastest and the slowest run, `ms_p50` and `ms_p99` are over all single queries. `completed` is the share of
+    queries for which the library found fewer than k (`Index.search`): their recall and time are not its own.
     """
 
     name: str
@@ -183,14 +182,12 @@ def sweep(
     truth: Truth,
     *,
     repeat: int = 5,
-    batch: bool = False,
     progress: bool = True,
 ) -> list[Point]:
     """Measure built indexes at several efforts, by the protocol of ann-benchmarks.
 
-    One query at a time on one thread; with `batch`, all queries in one call on all threads. Every
-    setting is run once to find its recall and to warm up, then `repeat` times in turn with the others.
-    The indexes have the effort that they had before when it is over.
+    One query at a time on one thread. Every setting is run once to find its recall and to warm up, then
+    `repeat` times in turn with the others. Afterwards the indexes have the effort that they had before.
 
     Args:
         indexes: built from `truth.vectors`, by the name for the table; an index on a server with row
@@ -201,18 +198,10 @@ def sweep(
         ValueError: an index without efforts to try, efforts for none of the indexes or for one that has
             none, or an index of another number of vectors.
     """
-    if strange := sorted(set(efforts) - set(indexes)):
-        raise ValueError(f"efforts has {strange[0]!r}, and indexes are called {', '.join(map(repr, indexes))}")
-    settings: list[tuple[str, int | None]] = []
-    for name, index in indexes.items():
-        if len(index) != len(truth.vectors):
-            raise ValueError(f"the index {name!r} holds {len(index)} vectors and truth has {len(truth.vectors)}")
-        tried = dict.fromkeys(efforts.get(name, ()))  # each once
-        if index.effort_name and not tried:
-            raise ValueError(f"efforts has nothing for {name!r}; name some values of its {index.effort_name}")
-        if tried and not index.effort_name:
-            raise ValueError(f"efforts has values for {name!r}, which looks at every vector; leave it out")
-        settings += [(name, effort) for effort in tried or [None]]
+    runs: dict[tuple[str, int | None], list[_Run]] = {
+        setting: [] for setting in _settings(indexes, efforts, len(truth.vectors))
+    }
+    repeat = as_count(repeat, "repeat")
     # A server's index calls its effort by its own name.
     before = {
         name: getattr(index, "effort", None) or getattr(index, index.effort_name)
@@ -220,83 +209,86 @@ def sweep(
         if index.effort_name
     }
     try:
-        recalls, completed, seconds = _measured(indexes, settings, truth, as_count(repeat, "repeat"), batch, progress)
+        with threads.limit(1), tqdm(total=(repeat + 1) * len(runs), disable=not progress) as bar:
+            for _ in range(repeat + 1):
+                for (name, effort), done in runs.items():
+                    bar.set_postfix_str(f"{name} {effort or ''}", refresh=False)
+                    if effort is not None:
+                        indexes[name].set_effort(effort)
+                    done.append(_run(indexes[name], truth))
+                    bar.update()
     finally:
         for name, effort in before.items():
             indexes[name].set_effort(effort)
-    memory = {name: index.memory_bytes() / 1e6 for name, index in indexes.items()}
-    disk = {name: disk_bytes(index) / 1e6 for name, index in indexes.items()}
+    sizes = {name: (index.memory_bytes() / 1e6, _disk_bytes(index) / 1e6) for name, index in indexes.items()}
     points = []
-    for name, effort in settings:
-        runs = [1e3 * float(times.mean()) for times in seconds[name, effort]]
-        p50, p99 = 1e3 * np.percentile(np.concatenate(seconds[name, effort]), [50, 99])
+    for (name, effort), (warm_up, *timed) in runs.items():
+        ms = [1e3 * run.seconds for run in timed]
+        means = [float(one_run.mean()) for one_run in ms]
+        p50, p99 = np.percentile(ms, [50, 99])
         points.append(
             Point(
                 name=name,
                 effort_name=indexes[name].effort_name,
                 effort=effort,
-                recall=recalls[name, effort],
-                ms=statistics.median(runs),
-                ms_best=min(runs),
-                ms_worst=max(runs),
+                recall=float(truth.recall(warm_up.rows).mean()),
+                ms=statistics.median(means),
+                ms_best=min(means),
+                ms_worst=max(means),
                 ms_p50=float(p50),
                 ms_p99=float(p99),
                 build_s=indexes[name].build_seconds,
-                memory_mb=memory[name],
-                disk_mb=disk[name],
-                completed=completed[name, effort],
+                memory_mb=sizes[name][0],
+                disk_mb=sizes[name][1],
+                completed=warm_up.completed / len(truth.queries),
             )
         )
     return points
 
 
-Setting = tuple[str, "int | None"]
+def _settings(indexes: Mapping[str, Any], efforts: Mapping[str, Sequence[int]], n: int) -> list[tuple[str, int | None]]:
+    """Each index with each of its efforts, if they fit together; `n` vectors are in every index."""
+    if strange := sorted(set(efforts) - set(indexes)):
+        raise ValueError(f"efforts has {strange[0]!r}, and indexes are called {', '.join(map(repr, indexes))}")
+    settings: list[tuple[str, int | None]] = []
+    for name, index in indexes.items():
+        tried = list(dict.fromkeys(efforts.get(name, ())))  # each once
+        if len(index) != n:
+            raise ValueError(f"the index {name!r} holds {len(index)} vectors and truth has {n}")
+        if index.effort_name and not tried:
+            raise ValueError(f"efforts has nothing for {name!r}; name some values of its {index.effort_name}")
+        if tried and not index.effort_name:
+            raise ValueError(f"efforts has values for {name!r}, which looks at every vector; leave it out")
+        settings += [(name, effort) for effort in tried or [None]]
+    return settings
 
 
-def _measured(
-    indexes: Mapping[str, Any], settings: Sequence[Setting], truth: Truth, repeat: int, batch: bool, progress: bool
-) -> tuple[dict[Setting, float], dict[Setting, float], dict[Setting, list[Values]]]:
-    """Of each setting the recall, the share of queries that were completed, and the seconds a query in each run."""
-    recalls, completed = {}, {}
-    seconds: dict[Setting, list[Values]] = {setting: [] for setting in settings}
-    queries = [truth.queries] if batch else list(truth.queries[:, None])
-    wait = _barrier()
-    n_threads = threads.count() if batch else 1
-    with threads.limit(n_threads), tqdm(total=(repeat + 1) * len(settings), disable=not progress) as bar:
-        for turn in range(repeat + 1):
-            for name, effort in settings:
-                index = indexes[name]
-                bar.set_postfix_str(f"{name} {effort or ''}", refresh=False)
-                if effort is not None:
-                    index.set_effort(effort)
-                so_far = getattr(index, "completed", 0)  # servers do not complete
-                found, times = [], np.empty(len(queries))
-                for number, query in enumerate(queries):
-                    start = time.perf_counter()
-                    hits = index.search(query, truth.k)
-                    wait()
-                    times[number] = time.perf_counter() - start
-                    found.append(hits.indices)
-                if turn == 0:
-                    rows = _rows(index, np.concatenate(found), hits.holds)
-                    recalls[name, effort] = float(truth.recall(rows).mean())
-                    completed[name, effort] = (getattr(index, "completed", 0) - so_far) / len(truth.queries)
-                else:
-                    seconds[name, effort].append(times / len(query))
-                bar.update()
-    return recalls, completed, seconds
+class _Run(NamedTuple):
+    """Every query asked once: the rows found, the seconds of each, how many were completed."""
+
+    rows: Any
+    seconds: Values
+    completed: int
 
 
-def _rows(index: Any, found: Any, holds: str) -> Any:
-    """Row numbers of hits that hold the user's ids; an index names its ids in the order of its rows."""
-    if holds == "rows" or not hasattr(index, "ids"):
-        return found
-    row_of = {value: row for row, value in enumerate(index.ids.tolist())}
-    return np.array([[row_of[value] for value in line] for line in found.tolist()])
+def _run(index: Any, truth: Truth) -> _Run:
+    so_far = getattr(index, "completed", 0)  # servers do not complete
+    found, seconds = [], np.empty(len(truth.queries))
+    for number in range(len(truth.queries)):
+        query = truth.queries[number : number + 1]
+        start = time.perf_counter()
+        hits = index.search(query, truth.k)
+        seconds[number] = time.perf_counter() - start
+        found.append(hits.indices[0])
+    rows: Any = np.array(found)
+    if hits.holds == "ids" and hasattr(index, "ids"):  # an index names its ids in the order of its rows
+        row_of = {value: row for row, value in enumerate(index.ids.tolist())}
+        rows = np.array([[row_of[value] for value in line] for line in rows.tolist()])
+    return _Run(rows, seconds, getattr(index, "completed", 0) - so_far)
 
 
-def disk_bytes(index: Index | ElasticIndex) -> int:
-    """Bytes of the files that `index.save` writes to a temporary folder, or of those that a server has."""
+def _disk_bytes(index: Index | ElasticIndex) -> int:
+    """Bytes of the files that `index.save` writes, or of those that a server has."""
     if not hasattr(index, "save"):
         return index.disk_bytes()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

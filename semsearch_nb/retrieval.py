@@ -24,8 +24,7 @@ class Dense:
     Args:
         model: as `models.load` returns.
         texts: the corpus; encoded at once, or read from the cache.
-        index: searches in place of exact search: anything with `search(vectors, k)` over the corpus' rows,
-            as an index of `semsearch_nb.indexes` that was built of its vectors without ids of its own.
+        index: in place of exact search: anything with `search(vectors, k)` over the rows of the corpus.
     """
 
     def __init__(self, model: SentenceTransformer, texts: Sequence[str], *, index: Any = None) -> None:

@@ -24,9 +24,8 @@ def count() -> int:
 def limit(n: int) -> Iterator[None]:
     """Inside, every library here uses at most `n` threads: FAISS, torch, NumPy, hnswlib and Annoy.
 
-    FAISS and NumPy's BLAS are reached through threadpoolctl, which knows the pools that are loaded;
-    hnswlib and Annoy take the number at every call, and the indexes pass `count()`. It is meant for
-    one measuring thread: do not enter it from two at once.
+    Indexes pass `count()` to hnswlib and Annoy at every call, threadpoolctl limits the others. It is meant
+    for one measuring thread: do not enter it from two at once.
     """
     global _limit
     n = as_count(n, "n")

@@ -136,7 +136,7 @@ def test_a_sweep_says_what_was_found_and_what_it_took(measured):
         assert point.queries_per_s == pytest.approx(1e3 / point.ms)
 
 
-def test_a_batch_is_one_call(monkeypatch, measured):
+def test_a_sweep_asks_one_query_at_a_time_on_one_thread(monkeypatch, measured):
     truth, _points = measured
     index, calls = indexes.FaissFlat().build(truth.vectors), []
     search = index.search
@@ -146,11 +146,8 @@ def test_a_batch_is_one_call(monkeypatch, measured):
         return search(queries, k)
 
     monkeypatch.setattr(index, "search", spy)
-    (point,) = benchmark.sweep({"all": index}, {}, truth, repeat=1, batch=True, progress=False)
-    assert calls == [(30, threads.count())] * 2 and point.recall == 1
-    calls.clear()
-    benchmark.sweep({"all": index}, {}, truth, repeat=1, progress=False)
-    assert calls == [(1, 1)] * 60
+    (point,) = benchmark.sweep({"all": index}, {}, truth, repeat=1, progress=False)
+    assert calls == [(1, 1)] * 60 and point.recall == 1
 
 
 def point(name, recall, ms, mb=1.0):

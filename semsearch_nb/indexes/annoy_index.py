@@ -67,8 +67,7 @@ class Annoy(Index):
         return rows
 
     def _write(self, folder: Path) -> None:
-        # Annoy serves an index that it has saved from that very file. It may be saved over or deleted
-        # later, so the trees go into a file of their own first.
+        # Annoy serves an index from the file it was saved to, which may be deleted later: it gets a copy.
         shutil.copyfile(self._own_file(), folder / "index.ann")
 
     def _read(self, folder: Path, mmap: bool) -> None:

@@ -1,8 +1,7 @@
 """What every index does, whatever library is behind it.
 
-An index keeps unit vectors, so the dot product is the cosine, and `search` returns cosines. A library
-knows a vector by a number, its label; `ids.IdMap` knows which id of the user has which label, and
-`rows.UnitRows` checks and normalises. An adapter fills in the methods at the end of the class.
+An index keeps unit vectors, so the dot product is the cosine. A library knows a vector by a number, its label;
+`ids.IdMap` knows which id of the user has which label. An adapter fills in the methods at the end of the class.
 """
 
 from __future__ import annotations
@@ -31,11 +30,7 @@ KINDS: dict[str, type[Index]] = {}
 
 
 def imported(library: str) -> Any:
-    """The module of a library, imported when the first index needs it.
-
-    Raises:
-        ImportError: it is not installed; the message says what brings it.
-    """
+    """The module of a library, or an ImportError that says what brings it."""
     name = library.removesuffix("-cpu")
     try:
         return importlib.import_module(name)
@@ -43,6 +38,13 @@ def imported(library: str) -> Any:
         raise ImportError(
             f"this index needs {name} ({error}): pip install {library}, or pip install 'semsearch-nb[ann]' for all"
         ) from error
+
+
+def require_graph(m: int, ef_construction: int) -> None:
+    """Refuse what no graph can be built with."""
+    if as_count(m, "m") < 2:
+        raise ValueError("m must be at least 2: with one link a vector the graph falls apart")
+    as_count(ef_construction, "ef_construction")
 
 
 def is_full(labels: IntArray) -> bool:
@@ -58,9 +60,9 @@ def _version(library: str) -> str:
         return "no version of it"
 
 
-def _release(number: str) -> list[str]:
-    """Major and minor: patch releases keep their file formats."""
-    return number.split(".")[:2]
+def made(kind: str, parameters: dict[str, Any]) -> Index:
+    """The index, not built, of that class and those `Index.parameters`."""
+    return KINDS[kind](**{name: made(**of) if isinstance(of, dict) else of for name, of in parameters.items()})
 
 
 class Index(ABC):
@@ -69,19 +71,14 @@ class Index(ABC):
     Make one with its parameters, `build` it from vectors, then `search`. `effort` is the number that
     trades speed for recall while searching; `effort_name` is what the library calls it.
 
-    No index holds on to an array of yours that you can write to, so you may use it for something else.
-
-    Searches may run in several threads at once; `add`, `remove` and `set_effort` may not run beside
-    them.
+    An index keeps no array that you can write to. Searches may run in several threads at once, but `add`,
+    `remove` and `set_effort` not beside them.
     """
 
-    library: str
-    """The package behind the index, as pip knows it."""
-    effort_name: str | None = None
-    """None: nothing to set, the index looks at everything."""
+    library: str  # as pip knows it
+    effort_name: str | None = None  # None: nothing to set, the index looks at everything
     effort: int
     build_seconds: float = float("nan")
-    """How long `build` took."""
     completed: int = 0
     """How many queries came back short since `build` or `load`, and were completed; see `search`."""
 
@@ -107,8 +104,7 @@ class Index(ABC):
         of the model that made the vectors, is kept with a saved index.
 
         Raises:
-            TypeError, ValueError: vectors that are not numbers, not two-dimensional, empty, not finite
-                or zero; ids that do not fit.
+            TypeError, ValueError: vectors as `vectors.unit_rows` refuses them; ids that do not fit.
         """
         rows, new = UnitRows(vectors), IdMap()
         new.append(new.new(ids, len(rows)), counted=ids is None)
@@ -123,16 +119,15 @@ class Index(ABC):
     def search(self, queries: Any, k: int = 10) -> Hits:
         """The best k for each query: cosines, and ids in `indices`, shape `(n_queries, min(k, len(self)))`.
 
-        The hits hold "ids" where the index has ids of yours, else "rows". Every row is full: where the
-        library comes back with fewer than k, as graphs and cells can, the query is searched again with
-        more effort, as far as that helps, then compared with all that the index holds. `completed`
-        counts these queries: a high count is time that more effort would spend better.
+        The hits hold "ids" where the index has ids of yours, else "rows". Every row is full: a query for which
+        the library finds fewer than k is searched again with more effort, as far as that helps, then compared
+        with all that the index holds. `completed` counts these queries.
         """
         rows = self._checked(queries, "queries")
         k = min(as_count(k, "k"), len(self))
         if k == 0:
-            nothing = np.empty((len(rows), 0))
-            return Hits(nothing.astype(np.float32), self._ids.of(nothing.astype(np.int64)), self._ids.holds)
+            nothing = np.empty((len(rows), 0), dtype=np.int64)
+            return Hits(nothing.astype(np.float32), self._ids.of(nothing), self._ids.holds)
         scores, labels = self._search(rows, k)
         if not is_full(labels):
             self._complete(rows, k, scores, labels)
@@ -150,7 +145,7 @@ class Index(ABC):
             self._rebuild(self._ids.live, rows)
             self._ids.compact()
         else:
-            n = len(self._ids.values)
+            n = self._ids.given_out
             self._add(rows, np.arange(n, n + len(rows)))
         self._ids.append(new, counted=ids is None)
 
@@ -184,8 +179,6 @@ class Index(ABC):
 
     def save(self, folder: str | Path) -> Path:
         """Write the index into `folder`, all or nothing: a save that is cut off leaves what was there.
-
-        Returns the path of the folder.
 
         Raises:
             FileExistsError: the folder holds something else than a saved index.
@@ -221,10 +214,9 @@ class Index(ABC):
     ) -> Any:
         """The index that was saved in `folder`, of this class, with its ids and its effort.
 
-        Load only what you trust: libraries trust the files that they read. With `mmap` the file is mapped
-        into memory where the library can do that (FAISS; Annoy always does), read-only and shared by all
-        processes that open it. `verify` reads every file once and compares its checksum. With
-        `any_version` a file of another release of the library is tried.
+        Load only what you trust: libraries trust the files that they read. With `mmap` FAISS and `Exact` map the
+        file into memory, read-only and shared by all processes that open it; Annoy always does. `verify`
+        compares checksums. With `any_version` a file of another release of the library is tried.
 
         Raises:
             IndexFileError: no saved index, of another class or release of the library, made from another
@@ -233,14 +225,15 @@ class Index(ABC):
 
         def read(files: Path, about: dict[str, Any]) -> Index:
             kind = cls._kind_of(about, model, any_version)
-            index = kind._made_with(about["parameters"])
+            index = made(kind.__name__, about["parameters"])
             index._ids = IdMap.read(files)
             index.dimension, index.model = about["dimension"], about["model"]
             index.build_seconds = float(about["build_seconds"])
             index._read(files, mmap)
-            if index._shape() != (len(index._ids.values), index.dimension) or len(index) != about["count"]:
+            held, dimension = index._shape()
+            if not (len(index) == about["count"] <= held and dimension == index.dimension):
                 raise StorageError(
-                    f"the file of {index.library} holds (vectors, dimension) {index._shape()} and the manifest "
+                    f"the file of {index.library} holds (vectors, dimension) {(held, dimension)} and the manifest "
                     f"says {about['count']} living vectors of {index.dimension}"
                 )
             index._apply_effort()
@@ -260,10 +253,11 @@ class Index(ABC):
             )
         if about["metric"] != "cosine":
             raise StorageError(f"the metric is {about['metric']!r}, and indexes here are for cosine")
-        library, installed = about["library"], _version(about["library"])
-        if library != OWN and not any_version and _release(about["version"]) != _release(installed):
+        library, version, installed = about["library"], about["version"], _version(about["library"])
+        # Patch releases keep their file formats.
+        if library != OWN and not any_version and version.split(".")[:2] != installed.split(".")[:2]:
             raise StorageError(
-                f"written by {library} {about['version']}, and {installed} is installed; build the index again and "
+                f"written by {library} {version}, and {installed} is installed; build the index again and "
                 "save it, or pass any_version=True if that version reads the older file"
             )
         if model is not None and about["model"] != model:
@@ -274,10 +268,7 @@ class Index(ABC):
         return kind
 
     def memory_bytes(self) -> int:
-        """Bytes that the index takes in this process: vectors, links, lists and ids.
-
-        The vectors of `Rescored` are not counted where they are mapped from a file.
-        """
+        """Bytes in this process: vectors, links, lists and ids; not those of arrays mapped from a file."""
         self._require_built()
         return self._bytes() + self._ids.nbytes
 
@@ -285,11 +276,6 @@ class Index(ABC):
     def parameters(self) -> dict[str, Any]:
         """What the index was made with, and its effort now."""
         return {field.name: getattr(self, field.name) for field in fields(self) if field.init}  # type: ignore[arg-type]
-
-    @classmethod
-    def _made_with(cls, parameters: dict[str, Any]) -> Index:
-        """The index, not built, whose `parameters` these are."""
-        return cls(**parameters)
 
     @property
     def ids(self) -> np.ndarray[Any, Any]:
@@ -309,7 +295,7 @@ class Index(ABC):
     def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
         """Cosines and labels, best first, shape `(n_queries, k)`; where fewer are found, -1 at the end.
 
-        `effort` is in place of the index's own, where `_most_effort` is not None.
+        `effort` is for this search alone, where `_most_effort` is not None.
         """
 
     @abstractmethod
@@ -326,7 +312,7 @@ class Index(ABC):
 
     @abstractmethod
     def _shape(self) -> tuple[int, int]:
-        """Labels that were given out and dimension, as far as what the library holds tells."""
+        """How many vectors the library holds, with those that are only marked as removed, and their dimension."""
 
     @abstractmethod
     def _bytes(self) -> int:
@@ -348,10 +334,6 @@ class Index(ABC):
         return None
 
     # Helpers
-
-    def _given_out(self, held: int) -> int:
-        """How many labels were given out, if the library holds `held` vectors: the living, or the dead too."""
-        return len(self._ids.values) if held == len(self) else held
 
     def _take(self, ids: IdMap, dimension: int) -> None:
         self._ids, self.dimension = ids, dimension

@@ -31,9 +31,8 @@ class Exact(Index):
 
     def _build(self, rows: UnitRows) -> None:
         vectors = rows.kept()
-        corpus = _ready(vectors)
+        self._corpus: exact.Prepared | FloatArray | None = _ready(vectors)
         self._vectors, self._labels = Growing(vectors), Growing(np.arange(len(vectors)))
-        self._corpus: exact.Prepared | FloatArray | None = corpus
 
     def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
         scores, rows = exact.search(queries, self._settled(), k)
@@ -79,7 +78,7 @@ class Exact(Index):
         self._vectors, self._labels = Growing(vectors), Growing(np.load(folder / "labels.npy"))
 
     def _shape(self) -> tuple[int, int]:
-        return self._given_out(len(self._labels.array)), self._vectors.array.shape[1]
+        return self._vectors.array.shape  # type: ignore[return-value]
 
     def _bytes(self) -> int:
         prepared = self._corpus.nbytes if isinstance(self._corpus, exact.Prepared) else 0

@@ -1,7 +1,7 @@
 """FAISS: cells, product quantisation, graphs and bits, by Meta.
 
-FAISS fills rows that it cannot fill with the label -1, which the base class completes. It ignores a
-misspelt or misplaced setting without a word, so every setting is made here on the object that has it.
+FAISS ignores a misspelt or misplaced setting without a word, so every setting is made here on the object
+that has it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from semsearch_nb.indexes.base import Index, imported
+from semsearch_nb.indexes.base import Index, imported, require_graph
 from semsearch_nb.indexes.rows import UnitRows
 from semsearch_nb.vectors import FloatArray, IntArray, as_count
 
@@ -29,6 +29,10 @@ class _Faiss(Index):
     library = "faiss-cpu"
     _mapped = False
     _kind = ""  # of FAISS's functions for reading and writing
+
+    @property
+    def _faiss(self) -> Any:
+        return imported(self.library)
 
     @abstractmethod
     def _new(self, rows: UnitRows) -> Any:
@@ -51,41 +55,35 @@ class _Faiss(Index):
         self._require_writable()
         self._put(self._index, rows, labels)
 
+    def _remove(self, labels: IntArray) -> None:
+        self._require_writable()
+        self._index.remove_ids(labels)
+
     def _require_writable(self) -> None:
         if self._mapped:
             raise NotImplementedError("the index is mapped from its file, read-only: load it with mmap=False")
 
     def _write(self, folder: Path) -> None:
-        getattr(imported(self.library), f"write_index{self._kind}")(self._index, str(folder / "index.faiss"))
+        getattr(self._faiss, f"write_index{self._kind}")(self._index, str(folder / "index.faiss"))
 
     def _read(self, folder: Path, mmap: bool) -> None:
-        faiss = imported(self.library)
         self._mapped = mmap and not self._kind
-        flags = (faiss.IO_FLAG_MMAP_IFC,) if self._mapped else ()
-        self._index = getattr(faiss, f"read_index{self._kind}")(str(folder / "index.faiss"), *flags)
+        flags = (self._faiss.IO_FLAG_MMAP_IFC,) if self._mapped else ()
+        self._index = getattr(self._faiss, f"read_index{self._kind}")(str(folder / "index.faiss"), *flags)
 
     def _shape(self) -> tuple[int, int]:
-        return self._given_out(self._index.ntotal), self._index.d
-
-
-class _Removing(_Faiss):
-    """FAISS's indexes that know vectors by labels and can remove them."""
-
-    def _remove(self, labels: IntArray) -> None:
-        self._require_writable()
-        self._index.remove_ids(labels)
+        return self._index.ntotal, self._index.d
 
 
 @dataclass(eq=False)
-class FaissFlat(_Removing):
+class FaissFlat(_Faiss):
     """Every vector compared with every query: FAISS's exact search."""
 
     def _new(self, rows: UnitRows) -> Any:
-        faiss = imported(self.library)
-        return faiss.IndexIDMap(faiss.IndexFlatIP(rows.shape[1]))
+        return self._faiss.IndexIDMap(self._faiss.IndexFlatIP(rows.shape[1]))
 
     def _stored(self, labels: IntArray) -> FloatArray:
-        held = imported(self.library).vector_to_array(self._index.id_map)
+        held = self._faiss.vector_to_array(self._index.id_map)
         rows: FloatArray = self._index.index.reconstruct_batch(np.searchsorted(held, labels))
         return rows
 
@@ -95,7 +93,7 @@ class FaissFlat(_Removing):
 
 
 @dataclass(eq=False)
-class FaissIVF(_Removing):
+class FaissIVF(_Faiss):
     """Cells around centres that k-means finds; only the `effort` nearest cells are searched.
 
     `n_cells` is FAISS's nlist, by default 4 √n; `effort` is `nprobe`. With `code_bytes` the vectors
@@ -117,20 +115,19 @@ class FaissIVF(_Removing):
         super().__post_init__()
 
     def _new(self, rows: UnitRows) -> Any:
-        faiss = imported(self.library)
-        n, dimension = rows.shape
+        faiss, (n, dimension) = self._faiss, rows.shape
         n_cells = self.n_cells or max(1, min(round(4 * math.sqrt(n)), n // 39))
         if n_cells > n:
             raise ValueError(f"n_cells is {n_cells} and there are {n} vectors; k-means needs at least one a cell")
-        centres = faiss.IndexFlatIP(dimension)
+        centres, metric = faiss.IndexFlatIP(dimension), faiss.METRIC_INNER_PRODUCT
         if self.code_bytes is None:
-            index = faiss.IndexIVFFlat(centres, dimension, n_cells, faiss.METRIC_INNER_PRODUCT)
+            index = faiss.IndexIVFFlat(centres, dimension, n_cells, metric)
         else:
             if dimension % self.code_bytes:
                 raise ValueError(f"code_bytes is {self.code_bytes} and must divide the dimension, {dimension}")
             if n < 256:
                 raise ValueError(f"product quantisation learns 256 code words from 256 vectors or more, not {n}")
-            index = faiss.IndexIVFPQ(centres, dimension, n_cells, self.code_bytes, 8, faiss.METRIC_INNER_PRODUCT)
+            index = faiss.IndexIVFPQ(centres, dimension, n_cells, self.code_bytes, 8, metric)
             index.pq.cp.seed = self.seed
             index.pq.cp.min_points_per_centroid = 1  # fewer than FAISS likes still work; it would print a warning
             index.pq.cp.max_points_per_centroid = PQ_SAMPLE // 256
@@ -140,10 +137,8 @@ class FaissIVF(_Removing):
         return index
 
     def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
-        if effort is None:
-            return super()._search(queries, k)
-        parameters = imported(self.library).SearchParametersIVF(nprobe=effort)
-        scores, labels = self._index.search(queries, k, params=parameters)
+        params = effort and self._faiss.SearchParametersIVF(nprobe=effort)
+        scores, labels = self._index.search(queries, k, params=params)
         return scores, labels
 
     def _most_effort(self) -> int:
@@ -155,11 +150,10 @@ class FaissIVF(_Removing):
             self._index.nprobe = self.effort
 
     def _stored(self, labels: IntArray) -> FloatArray:
-        maps = imported(self.library).DirectMap
         with _direct_map:  # which says where a label lies; kept only while it is needed
-            self._index.set_direct_map_type(maps.Hashtable)
+            self._index.set_direct_map_type(self._faiss.DirectMap.Hashtable)
             rows: FloatArray = self._index.reconstruct_batch(labels)
-            self._index.set_direct_map_type(maps.NoMap)
+            self._index.set_direct_map_type(self._faiss.DirectMap.NoMap)
         return rows
 
     def _bytes(self) -> int:
@@ -193,14 +187,11 @@ class FaissHNSW(_Faiss):
     def __post_init__(self) -> None:
         if self.codes not in ("float32", *QUANTISERS):
             raise ValueError(f"codes must be 'float32', 'int8' or 'int4', not {self.codes!r}")
-        if as_count(self.m, "m") < 2:
-            raise ValueError("m must be at least 2: with one link a vector the graph falls apart")
-        as_count(self.ef_construction, "ef_construction")
+        require_graph(self.m, self.ef_construction)
         super().__post_init__()
 
     def _new(self, rows: UnitRows) -> Any:
-        faiss = imported(self.library)
-        dimension = rows.shape[1]
+        faiss, dimension = self._faiss, rows.shape[1]
         if self.codes == "float32":
             index = faiss.IndexHNSWFlat(dimension, self.m, faiss.METRIC_INNER_PRODUCT)
         else:
@@ -221,6 +212,9 @@ class FaissHNSW(_Faiss):
             scores = np.float32(1) - scores / np.float32(2)  # ‖q − x‖² = 2 (1 − cosine) for unit vectors
         return scores, labels
 
+    def _remove(self, labels: IntArray) -> None:
+        Index._remove(self, labels)  # which refuses
+
     def _apply_effort(self) -> None:
         if self.dimension:
             self._index.hnsw.efSearch = self.effort
@@ -237,7 +231,7 @@ class FaissHNSW(_Faiss):
 
 
 @dataclass(eq=False)
-class FaissBinary(_Removing):
+class FaissBinary(_Faiss):
     """One bit a dimension: is the value above its mean over the corpus? Compared by counting bits.
 
     Every vector is looked at, at a thirty-second of its bytes. A score is cos(π · differing bits /
@@ -248,10 +242,9 @@ class FaissBinary(_Removing):
     _kind = "_binary"
 
     def _new(self, rows: UnitRows) -> Any:
-        faiss = imported(self.library)
         total = sum(block.sum(axis=0, dtype=np.float64) for block in rows.blocks())
         self._means = (total / len(rows)).astype(np.float32)
-        return faiss.IndexBinaryIDMap(faiss.IndexBinaryFlat(8 * math.ceil(rows.shape[1] / 8)))
+        return self._faiss.IndexBinaryIDMap(self._faiss.IndexBinaryFlat(8 * math.ceil(rows.shape[1] / 8)))
 
     def _put(self, index: Any, rows: FloatArray, labels: IntArray) -> None:
         index.add_with_ids(self._bits(rows), labels)
@@ -275,7 +268,7 @@ class FaissBinary(_Removing):
         super()._read(folder, mmap)
 
     def _shape(self) -> tuple[int, int]:
-        return super()._shape()[0], len(self._means)
+        return self._index.ntotal, len(self._means)
 
     def _bytes(self) -> int:
         size: int = self._index.ntotal * (self._index.code_size + 8) + self._means.nbytes

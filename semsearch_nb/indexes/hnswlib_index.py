@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from semsearch_nb import threads
-from semsearch_nb.indexes.base import Index, imported
+from semsearch_nb.indexes.base import Index, imported, require_graph
 from semsearch_nb.indexes.rows import UnitRows
-from semsearch_nb.vectors import FloatArray, IntArray, as_count
+from semsearch_nb.vectors import FloatArray, IntArray
 
 
 @dataclass(eq=False)
@@ -32,9 +32,7 @@ class Hnswlib(Index):
     effort_name = "ef"
 
     def __post_init__(self) -> None:
-        if as_count(self.m, "m") < 2:
-            raise ValueError("m must be at least 2: with one link a vector the graph falls apart")
-        as_count(self.ef_construction, "ef_construction")
+        require_graph(self.m, self.ef_construction)
         super().__post_init__()
 
     def _build(self, rows: UnitRows) -> None:
@@ -54,8 +52,8 @@ class Hnswlib(Index):
             # Fewer than k can be reached from some query, whatever the effort: say from which.
             if len(queries) == 1:
                 return np.full((1, k), -np.inf, dtype=np.float32), np.full((1, k), -1, dtype=np.int64)
-            parts = [self._search(queries[i : i + 1], k) for i in range(len(queries))]
-            return np.concatenate([scores for scores, _ in parts]), np.concatenate([labels for _, labels in parts])
+            scores, found = zip(*(self._search(query[None], k) for query in queries), strict=True)
+            return np.concatenate(scores), np.concatenate(found)
         return 1 - distances, labels.view(np.int64)
 
     def _stored(self, labels: IntArray) -> FloatArray:

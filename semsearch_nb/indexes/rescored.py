@@ -1,7 +1,6 @@
 """Re-scoring: a small index proposes candidates, float32 vectors decide.
 
-Codes of a few bits keep the true neighbours near the top but not in order. The vectors themselves may
-stay in a file: only the candidates' rows are read.
+Codes of a few bits keep the true neighbours near the top but not in order.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from semsearch_nb.indexes.base import KINDS, Index, is_full
+from semsearch_nb.indexes.base import Index, is_full
 from semsearch_nb.indexes.ids import IdMap
 from semsearch_nb.indexes.rows import Growing, UnitRows
 from semsearch_nb.vectors import FloatArray, IntArray, as_count
@@ -24,7 +23,7 @@ class Rescored(Index):
 
     `effort` is that of `inner`; where `inner` has none, it is the number of candidates.
     `Rescored(FaissBinary())`, `Rescored(FaissIVF(code_bytes=48))`, `Rescored(FaissHNSW("int8"))`.
-    The float32 vectors are kept in memory, or in a file: save the index and load it with `mmap=True`.
+    The float32 vectors stay in a file where the index was saved and is loaded with `mmap=True`.
     """
 
     inner: Index
@@ -52,10 +51,7 @@ class Rescored(Index):
         # Not inner.search: where it proposes fewer, there is no need to complete them as long as k remain.
         proposed = self.inner._search(queries, min(max(k, self.candidates), len(self)), effort)[1]
         vectors = self._vectors.array
-        if len(queries) == 1:
-            scores = (vectors[proposed[0]] @ queries[0])[None]
-        else:
-            scores = np.stack([vectors[row] @ query for row, query in zip(proposed, queries, strict=True)])
+        scores = np.stack([vectors[row] @ query for row, query in zip(proposed, queries, strict=True)])
         if not is_full(proposed):
             scores[proposed < 0] = -np.inf
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -85,11 +81,6 @@ class Rescored(Index):
     def parameters(self) -> dict[str, Any]:
         inner = {"kind": type(self.inner).__name__, "parameters": self.inner.parameters}
         return {"inner": inner, "candidates": self.candidates}
-
-    @classmethod
-    def _made_with(cls, parameters: dict[str, Any]) -> Rescored:
-        inner = parameters["inner"]
-        return cls(KINDS[inner["kind"]]._made_with(inner["parameters"]), parameters["candidates"])
 
     def _write(self, folder: Path) -> None:
         np.save(folder / "vectors.npy", self._vectors.array)

@@ -20,9 +20,9 @@ class UnitRows:
     """
 
     def __init__(self, vectors: Any) -> None:
-        array = as_numpy(vectors) if isinstance(vectors, np.ndarray) or hasattr(vectors, "detach") else vectors
-        plain = isinstance(array, np.ndarray) and array.ndim == 2 and array.size and array.dtype.kind in "fiu"
-        self._array: np.ndarray[Any, Any] = array if plain else as_matrix(array, "vectors")
+        self._array = as_numpy(vectors)
+        if self._array.ndim != 2 or not self._array.size or self._array.dtype.kind not in "fiu":
+            as_matrix(self._array, "vectors")  # says what is wrong
         self.shape = self._array.shape
 
     def __len__(self) -> int:
@@ -35,9 +35,8 @@ class UnitRows:
 
     def sample(self, n: int, seed: int) -> FloatArray:
         """`n` rows drawn at random, in order; all of them where there are no more."""
-        if n >= len(self):
-            return self._unit(self._array)
-        return self._unit(self._array[np.sort(np.random.default_rng(seed).choice(len(self), n, replace=False))])
+        drawn = np.random.default_rng(seed).choice(len(self), min(n, len(self)), replace=False)
+        return self._unit(self._array[np.sort(drawn)])
 
     def kept(self) -> FloatArray:
         """All rows in an array that nobody else writes to: a copy, unless a file is mapped read-only."""
