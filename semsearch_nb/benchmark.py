@@ -231,7 +231,7 @@ def sweep(
                 name=name,
                 effort_name=indexes[name].effort_name,
                 effort=effort,
-                recall=float(truth.recall(warm_up.rows).mean()),
+                recall=warm_up.recall,
                 ms=statistics.median(means),
                 ms_best=min(means),
                 ms_worst=max(means),
@@ -264,9 +264,9 @@ def _settings(indexes: Mapping[str, Any], efforts: Mapping[str, Sequence[int]], 
 
 
 class _Run(NamedTuple):
-    """Every query asked once: the rows found, the seconds of each, how many were completed."""
+    """Every query asked once: the mean recall, the seconds of each, how many were completed."""
 
-    rows: Any
+    recall: float
     seconds: Values
     completed: int
 
@@ -284,7 +284,7 @@ def _run(index: Any, truth: Truth) -> _Run:
     if hits.holds == "ids" and hasattr(index, "ids"):  # an index names its ids in the order of its rows
         row_of = {value: row for row, value in enumerate(index.ids.tolist())}
         rows = np.array([[row_of[value] for value in line] for line in rows.tolist()])
-    return _Run(rows, seconds, getattr(index, "completed", 0) - so_far)
+    return _Run(float(truth.recall(rows).mean()), seconds, getattr(index, "completed", 0) - so_far)
 
 
 def _disk_bytes(index: Index | ElasticIndex) -> int:

@@ -50,10 +50,9 @@ class Hybrid:
 
     Args:
         retrievers: each finds `pool` candidates a query; the one that you trust most comes first.
-        weights: one a retriever; without them 1 for the first and a quarter for each of the others. A few
+        weights: one a retriever, by default 1 for the first and a quarter for each of the others. A few
             judged queries find better ones: `fusion.learn_weights`.
-        fuse: `fusion.standard_scores`, or `fusion.reciprocal_rank`, which loses more where one
-            retriever is much weaker.
+        fuse: or `fusion.reciprocal_rank`, which loses more where one retriever is much weaker.
     """
 
     retrievers: Sequence[Retriever]

@@ -189,14 +189,13 @@ class Index(ABC):
             self._write(files)
             self._ids.write(files)
             return {
-                "kind": type(self).__name__,
+                **self._made_of(),
                 "library": self.library,
                 "version": _version(self.library),
                 "metric": "cosine",
                 "dimension": self.dimension,
                 "count": len(self),
                 "model": self.model,
-                "parameters": self.parameters,
                 "build_seconds": self.build_seconds,
             }
 
@@ -274,8 +273,12 @@ class Index(ABC):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the index was made with, and its effort now."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.init}  # type: ignore[arg-type]
+        """What the index was made with, and its effort now; of an index inside it, its class and parameters."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {name: value._made_of() if isinstance(value, Index) else value for name, value in values.items()}
+
+    def _made_of(self) -> dict[str, Any]:
+        return {"kind": type(self).__name__, "parameters": self.parameters}
 
     @property
     def ids(self) -> np.ndarray[Any, Any]:

@@ -39,8 +39,7 @@ class Exact(Index):
         return scores, self._labels.array[rows]
 
     def _stored(self, labels: IntArray) -> FloatArray:
-        rows: FloatArray = self._vectors.array[np.searchsorted(self._labels.array, labels)]
-        return rows
+        return np.asarray(self._vectors.array[np.searchsorted(self._labels.array, labels)])
 
     def _add(self, rows: FloatArray, labels: IntArray) -> None:
         self._vectors.append(rows)

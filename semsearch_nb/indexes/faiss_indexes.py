@@ -84,12 +84,10 @@ class FaissFlat(_Faiss):
 
     def _stored(self, labels: IntArray) -> FloatArray:
         held = self._faiss.vector_to_array(self._index.id_map)
-        rows: FloatArray = self._index.index.reconstruct_batch(np.searchsorted(held, labels))
-        return rows
+        return np.asarray(self._index.index.reconstruct_batch(np.searchsorted(held, labels)))
 
     def _bytes(self) -> int:
-        size: int = self._index.ntotal * (4 * self.dimension + 8)
-        return size
+        return int(self._index.ntotal * (4 * self.dimension + 8))
 
 
 @dataclass(eq=False)
@@ -142,8 +140,7 @@ class FaissIVF(_Faiss):
         return scores, labels
 
     def _most_effort(self) -> int:
-        cells: int = self._index.nlist
-        return cells
+        return int(self._index.nlist)
 
     def _apply_effort(self) -> None:
         if self.dimension:
@@ -159,8 +156,7 @@ class FaissIVF(_Faiss):
     def _bytes(self) -> int:
         index = self._index
         words = 0 if self.code_bytes is None else 256
-        size: int = index.ntotal * (index.code_size + 8) + 4 * self.dimension * (index.nlist + words)
-        return size
+        return int(index.ntotal * (index.code_size + 8) + 4 * self.dimension * (index.nlist + words))
 
 
 Codes = Literal["float32", "int8", "int4"]
@@ -220,14 +216,12 @@ class FaissHNSW(_Faiss):
             self._index.hnsw.efSearch = self.effort
 
     def _stored(self, labels: IntArray) -> FloatArray:
-        rows: FloatArray = self._index.reconstruct_batch(labels)
-        return rows
+        return np.asarray(self._index.reconstruct_batch(labels))
 
     def _bytes(self) -> int:
         graph = self._index.hnsw
         links = 4 * (graph.neighbors.size() + graph.levels.size()) + 8 * graph.offsets.size()
-        size: int = self._index.ntotal * self._index.storage.sa_code_size() + links
-        return size
+        return int(self._index.ntotal * self._index.storage.sa_code_size() + links)
 
 
 @dataclass(eq=False)
@@ -271,5 +265,4 @@ class FaissBinary(_Faiss):
         return self._index.ntotal, len(self._means)
 
     def _bytes(self) -> int:
-        size: int = self._index.ntotal * (self._index.code_size + 8) + self._means.nbytes
-        return size
+        return int(self._index.ntotal * (self._index.code_size + 8) + self._means.nbytes)

@@ -84,5 +84,4 @@ class Hnswlib(Index):
         return self._index.get_current_count(), self._index.dim
 
     def _bytes(self) -> int:
-        size: int = self._index.index_file_size()
-        return size
+        return int(self._index.index_file_size())

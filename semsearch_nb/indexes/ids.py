@@ -135,8 +135,7 @@ class IdMap:
 
     def of(self, labels: IntArray) -> np.ndarray[Any, Any]:
         """The ids of `labels`, in the same shape."""
-        ids: np.ndarray[Any, Any] = self._values.array[labels]
-        return ids
+        return np.asarray(self._values.array[labels])
 
     def write(self, folder: Path) -> None:
         """Write `alive.npy`, `ids.json`, and `ids.npy` where the ids are numbers."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -61,8 +60,7 @@ class Rescored(Index):
         return self.inner._most_effort()
 
     def _stored(self, labels: IntArray) -> FloatArray:
-        rows: FloatArray = self._vectors.array[labels]
-        return rows
+        return np.asarray(self._vectors.array[labels])
 
     def _add(self, rows: FloatArray, labels: IntArray) -> None:
         self.inner._add(rows, labels)
@@ -76,11 +74,6 @@ class Rescored(Index):
             self.inner.set_effort(self.effort)
         else:
             self.candidates = self.effort
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        inner = {"kind": type(self.inner).__name__, "parameters": self.inner.parameters}
-        return {"inner": inner, "candidates": self.candidates}
 
     def _write(self, folder: Path) -> None:
         np.save(folder / "vectors.npy", self._vectors.array)

@@ -15,8 +15,7 @@ BLOCK = 16_384  # rows; of 384 dimensions they take 25 MB
 class UnitRows:
     """The vectors of a user as unit vectors, made a block at a time: most libraries need no second corpus.
 
-    Raises:
-        TypeError, ValueError: as `vectors.unit_rows`; what only the values tell, when they are read.
+    Raises, as `vectors.unit_rows`: at once of what is no matrix, and of bad values when they are read.
     """
 
     def __init__(self, vectors: Any) -> None:
