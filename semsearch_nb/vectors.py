@@ -141,14 +141,16 @@ def row_lengths(matrix: FloatArray) -> Lengths:
 
 def check_lengths(lengths: Lengths, name: str, *, may_be_zero: bool = True) -> None:
     """Raise ValueError where a row of these lengths is not finite, or is zero if it may not be."""
-    for bad, fault in (
-        (~np.isfinite(lengths), "NaN or infinite values in {} of {} rows, the first is row {}; "
-         "remove those rows or encode their texts again"),
-        ((lengths == 0) & (not may_be_zero), "{} of {} rows of zeros, the first is row {}; a zero vector has no "
-         "direction: remove those rows, or search with score='dot'"),
-    ):  # fmt: skip
-        if bad.any():
-            raise ValueError(f"{name} has " + fault.format(bad.sum(), len(bad), np.flatnonzero(bad)[0]))
+    if (bad := np.flatnonzero(~np.isfinite(lengths))).size:
+        raise ValueError(
+            f"{name} has NaN or infinite values in {len(bad)} of {len(lengths)} rows, the first is row {bad[0]}; "
+            "remove those rows or encode their texts again"
+        )
+    if not may_be_zero and (bad := np.flatnonzero(lengths == 0)).size:
+        raise ValueError(
+            f"{name} has {len(bad)} rows of zeros, the first is row {bad[0]}; a zero vector has no direction: "
+            "remove those rows, or search with score='dot'"
+        )
 
 
 def are_units(lengths: Lengths) -> bool:
@@ -170,13 +172,18 @@ def as_matrix(array: Any, name: str) -> FloatArray:
             f"{name} must be an array of numbers, not of {matrix.dtype}; "
             "encode texts first, with encoding.encode_queries or encode_documents"
         )
-    if matrix.ndim != 2:
-        hint = f"; for one vector pass {name}[None, :]" if matrix.ndim == 1 and matrix.size else ""
-        raise ValueError(f"{name} must have the shape (n, dimension), not {matrix.shape}{hint}")
-    if 0 in matrix.shape:
-        raise ValueError(f"{name} is empty: its shape is {matrix.shape}; pass at least one vector")
+    check_shape(matrix.shape, name)
     with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite, and is refused
         return np.ascontiguousarray(matrix, dtype=np.float32)
+
+
+def check_shape(shape: tuple[int, ...], name: str) -> None:
+    """Raise ValueError where an array of this shape is not a matrix, or has no rows or columns."""
+    if len(shape) != 2:
+        hint = f"; for one vector pass {name}[None, :]" if len(shape) == 1 and shape[0] else ""
+        raise ValueError(f"{name} must have the shape (n, dimension), not {tuple(shape)}{hint}")
+    if 0 in shape:
+        raise ValueError(f"{name} is empty: its shape is {tuple(shape)}; pass at least one vector")
 
 
 def _stacked(array: Any, name: str) -> np.ndarray[Any, Any]:
