@@ -3,41 +3,52 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
-.PHONY: help notebooks test lab lint sync refresh clean
+.PHONY: help notebooks test test-all lab lint sync refresh clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-notebooks: $(READY) ## run every notebook and write pictures and pages into build/
-	$(BIN)/python tools/notebooks.py run
+notebooks: $(VENV)/.ready-run ## run every notebook and write pages into build/; ELASTICSEARCH=download: 06 too
+	$(BIN)/python tools/notebooks.py run $(ELASTICSEARCH:%=--elasticsearch=%)
 
-test: lint $(READY) ## lint, types, all tests, and every notebook compared with its committed outputs
+test: lint ## lint, types, tests, and every notebook compared with its committed outputs
 	$(BIN)/python tools/notebooks.py sync --check
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest --nbval notebooks
 
-lab: $(READY) ## open JupyterLab
-	$(BIN)/jupyter lab notebooks
+test-all: test ## the same, and the tests that take minutes: full data, models of the hub, other runners
+	$(BIN)/python -m pytest -m slow
 
-lint: $(READY) ## ruff and mypy
+lab: $(VENV)/.ready-lab ## open JupyterLab
+	JUPYTER_CONFIG_PATH=$(CURDIR)/tools $(BIN)/jupyter lab notebooks
+
+lint: $(VENV)/.ready-test ## ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-sync: $(READY) ## write the generated parts: headers, setup cells, tables, links
+sync: $(VENV)/.ready-run ## write the generated parts: headers, setup cells, tables, links
 	$(BIN)/python tools/notebooks.py sync
 
-refresh: $(READY) ## run the notebooks in place, so that their outputs are those of this version
+refresh: $(VENV)/.ready-run ## run the notebooks in place, so that their outputs are those of this version
 	$(BIN)/python tools/notebooks.py refresh
 
 clean: ## remove build/ and .venv
 	rm -rf build $(VENV)
 
-$(READY): pyproject.toml constraints.txt
+$(VENV)/.ready-run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "semsearch-nb needs Python 3.10 or newer; choose one with: make PYTHON=python3.11 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[ann,dev,elastic,openvino,training]"
+	$(INSTALL) ".[ann,elastic,notebooks,openvino,training]"
+	touch $@
+
+$(VENV)/.ready-test: $(VENV)/.ready-run
+	$(INSTALL) ".[dev,encyclopedia]"
+	touch $@
+
+$(VENV)/.ready-lab: $(VENV)/.ready-run
+	$(INSTALL) ".[lab]"
 	touch $@

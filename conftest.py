@@ -1,4 +1,4 @@
-"""Notebook 06 and the tests of Elasticsearch need a server: one that runs, or an archive to start one from."""
+"""Notebooks are compared in one precision; notebook 06 and the tests of Elasticsearch need a server or an archive."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import os
 from pathlib import Path
 
 import pytest
+from committed import fix_precision
 
 URL, ARCHIVE = "SEMSEARCH_ELASTICSEARCH_URL", "SEMSEARCH_ELASTICSEARCH_ARCHIVE"
 ARCHIVES = sorted((Path(__file__).resolve().parents[1] / "shared" / "elasticsearch").glob("elasticsearch-*.zip"))
 
 if ARCHIVES and not os.environ.get(URL):
     os.environ.setdefault(ARCHIVE, str(ARCHIVES[-1]))  # for the kernels of notebooks too
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("nbval", False):
+        fix_precision()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

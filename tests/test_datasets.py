@@ -3,7 +3,7 @@ import json
 import pytest
 
 from semsearch_nb import datasets
-from semsearch_nb.datasets import Collection, DatasetError, Document, Query, beir
+from semsearch_nb.datasets import Collection, DatasetError, Document, Query, beir, wordnet
 from semsearch_nb.datasets.collection import check
 
 GOOD = {
@@ -112,13 +112,37 @@ def test_check_passes_a_collection_through():
 
 
 def test_wordnet_is_whole():
-    wordnet = datasets.load("wordnet")
-    assert len(wordnet.documents) == 117_791
-    assert len(wordnet.queries) == 1_000
-    by_id = {document.id: document for document in wordnet.documents}
+    collection = datasets.load("wordnet")
+    assert len(collection.documents) == 117_791
+    assert len(collection.queries) == 1_000
+    by_id = {document.id: document for document in collection.documents}
     entity = by_id["n00001740"]
     assert entity.metadata["lemmas"] == ["entity"]
     assert entity.text.startswith("that which is perceived")
-    assert all(document.text and ";" + ' "' not in document.text for document in wordnet.documents)
-    assert all(query.text in by_id[i].metadata["lemmas"] for query in wordnet.queries for i in wordnet.qrels[query.id])
-    assert wordnet.query_ids == datasets.load("wordnet").query_ids
+    assert all(document.text and ";" + ' "' not in document.text for document in collection.documents)
+    assert all(
+        query.text in by_id[i].metadata["lemmas"] for query in collection.queries for i in collection.qrels[query.id]
+    )
+    assert collection.query_ids == datasets.load("wordnet").query_ids
+
+
+def test_the_first_words_of_wordnet_are_a_fair_sample():
+    """In the order of ASCII they would be numbers, proper names and Latin names."""
+    words = datasets.load("wordnet").query_ids
+    assert words[:3] == ["gastrointestinal system", "Clifford trust", "macrocephalic"]
+    capitals = [sum(word[0].isupper() for word in words[start : start + 200]) for start in (0, 200, 400, 600, 800)]
+    assert max(capitals) < 2 * min(capitals)
+
+
+def test_wordnet_reversed_asks_with_a_description(tmp_path, monkeypatch):
+    monkeypatch.setattr(wordnet, "FOLDER", tmp_path)
+    with pytest.raises(DatasetError, match=r"queries.jsonl is missing"):
+        datasets.load("wordnet", split="reverse")
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "queries.jsonl").write_text('{"_id": "r001", "text": "all there is", "metadata": {"word": "entity"}}\n')
+    (tmp_path / "qrels" / "reverse.tsv").write_text("query-id\tcorpus-id\tscore\nr001\tn00001740\t2\n")
+    collection = datasets.load("wordnet", split="reverse")
+    assert len(collection.documents) == 117_791 and collection.name == "wordnet-reverse"
+    assert collection.query_texts == ["all there is"] and collection.qrels == {"r001": {"n00001740": 2}}
+    with pytest.raises(DatasetError, match=r"must be one of 'test', 'reverse', not 'backwards'"):
+        datasets.load("wordnet", split="backwards")

@@ -21,6 +21,7 @@ from semsearch_nb import models, packaged_minilm
 from semsearch_nb.datasets import squad
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+pytestmark = pytest.mark.slow
 QUORA = "quora/quora_duplicate_questions.tsv"
 
 

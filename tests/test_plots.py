@@ -4,10 +4,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from semsearch_nb import plots, thresholds
 from semsearch_nb.benchmark import Point, Timing
 from semsearch_nb.evaluation import Interval
+from semsearch_nb.plots import style
 
 
 def point(name, recall, ms):
@@ -52,7 +54,7 @@ FIGURES = {
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_drawn_and_displayed_with_its_alt_text(name, monkeypatch):
     shown = []
-    monkeypatch.setattr(plots, "display", shown.append)
+    monkeypatch.setattr(plots.style, "display", shown.append)
     plots.show(FIGURES[name](), alt="what it shows")
     data, metadata = shown[0]._repr_mimebundle_()
     assert data["image/png"] and metadata["image/png"]["alt"] == "what it shows"
@@ -117,3 +119,52 @@ def test_a_map_names_the_largest_topics():
     axes = plots.plot_map(np.zeros((6, 2)), ["a", "a", "b", "b", "c", "d"], n_named=2).axes[0]
     assert [text.get_text() for text in axes.texts] == ["a", "b"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["other topics", "a", "b"]
+
+
+def contrast_on_white(colour):
+    """WCAG 2.2: (L1 + 0.05) / (L2 + 0.05) with relative luminances; white has 1."""
+    channels = np.array(to_rgb(colour))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05)
+
+
+def test_contrast_is_computed_as_wcag_does():
+    assert contrast_on_white("black") == pytest.approx(21)
+    assert contrast_on_white("white") == pytest.approx(1)
+    assert contrast_on_white("#767676") == pytest.approx(4.54, abs=0.01)  # WebAIM's lightest grey for text
+
+
+@pytest.mark.parametrize("colour", [*style.COLOURS, style.GREY])
+def test_every_colour_is_seen_on_white(colour):
+    assert contrast_on_white(colour) >= 3
+
+
+def test_a_method_has_a_colour_and_a_marker_that_no_other_has():
+    assert len(set(style.METHODS.values())) == len(style.METHODS)
+    assert set(style.ALSO_CALLED.values()) <= set(style.METHODS)
+    assert not set(style.ALSO_CALLED) & set(style.METHODS)
+
+
+def test_a_method_looks_the_same_in_every_figure():
+    alone = style.styles(["BM25"])["BM25"]
+    among = style.styles(["something", "e5", "BM25 (words)"])
+    assert among["BM25 (words)"] == alone
+    assert among["something"]["color"] not in (alone["color"], among["e5"]["color"])
+    assert style.styles(["multilingual"])["multilingual"] == among["e5"]
+
+
+def test_a_variant_is_hollow():
+    plain, variant = style.styles(["binary", "binary, 40 re-scored"]).values()
+    assert variant == plain | {"mfc": "white"}
+
+
+def test_many_things_differ_in_colour_or_marker():
+    found = style.styles(["BM25", *map(str, range(20))]).values()
+    assert len({(look["color"], look["marker"]) for look in found}) == 21
+
+
+def test_figures_draw_methods_in_their_own_colours():
+    lines = {line.get_label(): line.get_color() for line in FIGURES["by category"]().axes[0].lines}
+    assert {name: style.METHODS[name][0] for name in ("BM25", "e5")}.items() <= lines.items()
+    (bm25, e5) = (FIGURES["intervals"]().axes[0].containers[i].lines[0] for i in (0, 1))
+    assert (bm25.get_color(), e5.get_color()) == (style.METHODS["BM25"][0], style.METHODS["e5"][0])

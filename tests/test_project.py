@@ -1,6 +1,7 @@
 """Set-up, generated parts, links and the wheel: what a newcomer meets before the first notebook."""
 
 import importlib.metadata
+import itertools
 import json
 import re
 import shutil
@@ -10,12 +11,14 @@ import sysconfig
 import venv
 from pathlib import Path
 
+import committed
+import manifest
 import nbformat
 import pytest
+import sync
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-import notebooks as tool
 from semsearch_nb import __version__, datasets
 
 if sys.version_info >= (3, 11):
@@ -24,7 +27,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb"))
+NOTEBOOKS = manifest.source_notebooks()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -34,11 +37,10 @@ def lines_of(name):
     return [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if line and line[0] != "#"]
 
 
-def requirements():
-    extras = PROJECT["optional-dependencies"]
-    return [
-        Requirement(text) for text in (*PROJECT["dependencies"], *extras["ann"], *extras["dev"], *extras["elastic"])
-    ]
+def requirements(*left_out):
+    extras = (texts for name, texts in PROJECT["optional-dependencies"].items() if name not in left_out)
+    every = map(Requirement, itertools.chain(PROJECT["dependencies"], *extras))
+    return [requirement for requirement in every if requirement.name != PROJECT["name"]]
 
 
 def pins():
@@ -71,7 +73,7 @@ def test_what_is_installed_is_what_is_pinned():
     folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     found = importlib.metadata.distributions(path=folders)
     installed = {canonicalize_name(d.name): d.version for d in found}
-    assert {canonicalize_name(r.name) for r in requirements() if applies(r)} <= set(installed)
+    assert {canonicalize_name(r.name) for r in requirements("lab") if applies(r)} <= set(installed)
     here = {name: pin for name, pin in pins().items() if name in installed and applies(pin)}
     assert {name: installed[name] for name, pin in here.items() if not pin.specifier.contains(installed[name])} == {}
 
@@ -83,16 +85,20 @@ def test_the_address_stands_once():
 
 
 def test_generated_parts_are_current():
-    assert tool.sync(check=True) == []
+    assert sync.sync(check=True) == []
+
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
 def test_every_notebook_has_an_entry_and_solutions():
-    entries = tool.read_manifest()
-    assert {entry.path for entry in entries} | {entry.solutions for entry in entries} == set(NOTEBOOKS)
+    entries = manifest.read_manifest()
+    files = (ROOT / "notebooks").rglob("*.ipynb")
+    assert {file for file in files if ".ipynb_checkpoints" not in file.parts} == set(NOTEBOOKS)
     assert [entry.number for entry in entries] == sorted(entry.number for entry in entries)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each_notebook
 def test_every_notebook_has_its_generated_cells(path):
     cells = nbformat.read(path, as_version=4).cells
     marks = [cell.metadata.get("semsearch") for cell in cells]
@@ -104,7 +110,7 @@ def code_cells(path):
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each_notebook
 def test_every_cell_has_run_in_order_and_left_no_error(path):
     cells = code_cells(path)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
@@ -112,7 +118,7 @@ def test_every_cell_has_run_in_order_and_left_no_error(path):
     assert [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"] == []
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each_notebook
 def test_every_picture_has_alt_text(path):
     for cell in code_cells(path):
         for output in cell.outputs:
@@ -123,15 +129,63 @@ def test_every_picture_has_alt_text(path):
     assert all(alt for alt in re.findall(r"!\[(.*?)\]\(", markdown, re.DOTALL))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each_notebook
 def test_no_machine_stands_in_a_notebook(path):
-    compared = [c for c in code_cells(path) if not c.source.startswith("# NBVAL_IGNORE_OUTPUT")]
-    text = json.dumps([cell.outputs for cell in compared])
+    text = json.dumps([cell.outputs for cell in code_cells(path) if committed.is_compared(cell)])
     assert re.findall(r"/home/\w+|/root/|/tmp/|/work/|[0-9] ms\b|Batches:", text) == []
-    assert not any(cell.metadata.get("widgets") for cell in code_cells(path))
 
 
-@pytest.mark.parametrize("entry", tool.read_manifest(), ids=lambda entry: entry.number)
+@each_notebook
+def test_compared_cells_print_no_digits_that_another_processor_changes(path):
+    compared = [cell for cell in code_cells(path) if committed.is_compared(cell)]
+    found = {cell.execution_count: committed.too_precise(committed.texts_of(cell)) for cell in compared}
+    assert {number: digits for number, digits in found.items() if digits} == {}
+
+
+@each_notebook
+def test_github_can_show_it(path):
+    """GitHub refuses a notebook whose widgets have no state."""
+    widgets = nbformat.read(path, as_version=4).metadata.get("widgets", {})
+    assert all("state" in held for held in widgets.values())
+    assert "widgets" not in {key for cell in code_cells(path) for key in cell.metadata}
+
+
+@each_notebook
+def test_checks_stand_out_of_sight_in_cells_that_print_nothing(path):
+    for cell in code_cells(path):
+        assert "NBVAL" not in cell.source, "use the tag nbval-ignore-output, which learners do not read"
+        asserts = re.findall(r"^assert ", cell.source, re.MULTILINE)
+        if committed.is_hidden(cell):
+            assert asserts and cell.outputs == [] and cell.metadata == committed.FOLDED, cell.source
+        else:
+            assert asserts == [], cell.source
+
+
+SPEED = r"(?<!np)\.(median|fastest|slowest|ms|queries_per_s)\b|seconds|timings|times\b|gains|speed|slower|faster"
+
+
+@each_notebook
+def test_no_check_depends_on_speed(path):
+    hidden = [cell.source for cell in code_cells(path) if committed.is_hidden(cell)]
+    assert [source for source in hidden if re.search(SPEED, source)] == []
+
+
+@pytest.mark.parametrize("entry", manifest.read_manifest(), ids=lambda entry: entry.number)
+def test_a_setup_cell_installs_what_its_notebook_needs_and_no_compiler_but_for_04(entry):
+    sources = "\n".join(cell.source for path in (entry.path, entry.solutions) for cell in code_cells(path))
+    assert ("ann" in entry.extras) == (entry.number == "04")
+    assert set(entry.extras) <= set(PROJECT["optional-dependencies"])
+    if re.search(r"indexes\.(Annoy|Hnswlib)\(", sources):
+        assert "ann" in entry.extras
+    if re.search(r"import faiss|indexes\.Faiss", sources):
+        assert {"faiss", "ann"} & set(entry.extras)
+    if re.search(r"import elastic\b|import elastic,", sources):
+        assert "elastic" in entry.extras
+    if "CrossEncoderTrainer" in sources:
+        assert "training" in entry.extras
+
+
+@pytest.mark.parametrize("entry", manifest.read_manifest(), ids=lambda entry: entry.number)
 def test_exercises_check_themselves_and_their_solutions_are_right(entry):
     unanswered, solved = (
         [cell for cell in code_cells(path) if "exercises.check(" in cell.source]
@@ -181,8 +235,9 @@ def test_internal_links_resolve(path):
 
 
 def test_readme_shows_a_picture_of_a_committed_output():
-    picture = (ROOT / "docs" / "embedding-spaces.png").read_bytes()
-    assert picture in tool.pictures(ROOT / "notebooks" / "01_symmetric_and_asymmetric.ipynb")
+    shown = re.findall(r"\]\((docs/[^)]+\.png)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    generated = [file for path in NOTEBOOKS for file in sync.pictures(path)]
+    assert shown and set(shown) <= set(generated)  # which `make sync` keeps equal
 
 
 def test_other_runners_run_a_notebook_elsewhere_and_side_by_side(tmp_path):
@@ -221,7 +276,7 @@ def test_a_wheel_works_from_another_folder(tmp_path):
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
     subprocess.run(install, check=True, capture_output=True)
-    ran = subprocess.run([python, "-c", USE], cwd=tmp_path, check=True, capture_output=True, text=True)
+    ran = subprocess.run([python, "-I", "-c", USE], cwd=tmp_path, check=True, capture_output=True, text=True)
     n_documents, first, file = ran.stdout.split()
     assert (int(n_documents), int(first)) == (len(datasets.load("passages").documents), 0)
     assert Path(file).is_relative_to(home)

@@ -107,7 +107,7 @@ def test_questions_are_as_many_as_promised(questions):
     assert len(clusters) >= 400
     assert set(clusters.values()) == {1}
     assert set(members) == set(clusters)
-    assert all(2 <= members[cluster] + 1 <= 5 for cluster in clusters)
+    assert all(3 <= members[cluster] + 1 <= 7 for cluster in clusters)
     assert sum(members.values()) + len(clusters) >= 1_200
     assert near_misses >= 300
 
@@ -143,9 +143,12 @@ def test_near_misses_share_words_with_their_cluster(questions):
     assert sum(count >= 2 for count in shared) / len(shared) > 0.9
 
 
-def test_twelve_languages_with_twenty_queries_each(multilingual):
-    per_language = Counter(query.metadata["language"] for query in multilingual.queries)
-    assert per_language == dict.fromkeys(LANGUAGES, 20)
+def test_language_and_subject_are_two_variables(multilingual):
+    dealt = Counter((query.metadata["language"], query.metadata["subject"]) for query in multilingual.queries)
+    assert {language for language, _ in dealt} == LANGUAGES
+    assert {subject for _, subject in dealt} == {"household", "computers", "world"}
+    assert set(dealt.values()) <= {13, 14, 15}
+    assert set(Counter(query.metadata["language"] for query in multilingual.queries).values()) == {42}
     for query in multilingual.queries:
         script = SCRIPTS.get(query.metadata["language"])
         assert script is None or re.search(script, query.text.lower()), query.id

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from semsearch_nb import settings
-from semsearch_nb.datasets import beir, full, wordnet
+from semsearch_nb.datasets import beir, encyclopedia, full, wordnet
 from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query
 
 __all__ = ["NAMES", "Collection", "DatasetError", "Document", "Query", "load"]
 
-NAMES = ("passages", "publications", "questions", "wordnet")
+NAMES = ("passages", "publications", "questions", "encyclopedia", "wordnet")
 SAMPLES = Path(__file__).parent / "samples"
 OWN = "written for semsearch-nb, Apache-2.0; see its card.md"
 
@@ -19,11 +19,13 @@ def load(name: str | Path, *, split: str = "test") -> Collection:
     """The documents, queries and graded judgements of a data set.
 
     Args:
-        name: `"passages"`, `"publications"`, `"questions"` or `"wordnet"`; or a folder in the BEIR
-            layout, given as a `Path` or as a string with a slash in it. With `data="full"` the first
-            three are joined with the original data set behind them (`datasets.full`).
+        name: `"encyclopedia"`, `"passages"`, `"publications"`, `"questions"` or `"wordnet"`; or a folder in
+            the BEIR layout, given as a `Path` or as a string with a slash in it. With `data="full"`
+            passages, publications and questions are joined with the original data set behind them
+            (`datasets.full`).
         split: which judgements; `"passages"` and `"questions"` also have `"multilingual"`, and `"questions"`
-            has `"multilingual-in-english"`, which asks the same in English.
+            has `"multilingual-in-english"`, which asks the same in English; `"wordnet"` has `"reverse"`, and
+            `"encyclopedia"` has `"known-items"`, `"fr"` and `"es"` (see `encyclopedia.read`).
 
     Raises:
         DatasetError: no such data set, or it is malformed: the message names file and line; or it
@@ -35,6 +37,8 @@ def load(name: str | Path, *, split: str = "test") -> Collection:
         folders = " or the path of a folder in the BEIR layout (with a slash in it: './mine')"
         raise DatasetError(f"the data set must be one of {', '.join(map(repr, NAMES))}{folders}, not {name!r}")
     if name == "wordnet":
-        return wordnet.read()
+        return wordnet.read(split=split)
+    if name == "encyclopedia":
+        return encyclopedia.read(split)
     sample = beir.read(SAMPLES / name, name=name, split=split, source=OWN)
     return full.join(sample, split) if settings.current().data == "full" else sample

@@ -15,10 +15,18 @@ from typing import Any
 from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, check
 
 
-def read(folder: Path, *, name: str | None = None, split: str = "test", source: str = "") -> Collection:
+def read(
+    folder: Path,
+    *,
+    name: str | None = None,
+    split: str = "test",
+    source: str = "",
+    documents: tuple[Document, ...] | None = None,
+) -> Collection:
     """Read a folder in the BEIR layout; queries without a judgement in the split are left out.
 
-    The judgements are looked for in `qrels/SPLIT.tsv`, then in `qrels.tsv`.
+    The judgements are looked for in `qrels/SPLIT.tsv`, then in `qrels.tsv`. Where `documents` are given they
+    take the place of `corpus.jsonl`.
 
     Raises:
         DatasetError: a file is missing, or a line is malformed; the message names file and line.
@@ -26,19 +34,8 @@ def read(folder: Path, *, name: str | None = None, split: str = "test", source: 
     folder = Path(folder)
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder; a data set in the BEIR layout is one with corpus.jsonl")
-    documents = tuple(
-        Document(
-            _string(row, "_id", where),
-            _string(row, "text", where),
-            _string(row, "title", where, default=""),
-            _mapping(row, where),
-        )
-        for where, row in _json_lines(folder / "corpus.jsonl")
-    )
-    queries = tuple(
-        Query(_string(row, "_id", where), _string(row, "text", where), _mapping(row, where))
-        for where, row in _json_lines(folder / "queries.jsonl")
-    )
+    documents = documents or _read_documents(folder / "corpus.jsonl")
+    queries = read_queries(folder / "queries.jsonl")
     qrels = read_qrels(_qrels_file(folder, split))
     known = {query.id for query in queries}
     for query_id in qrels:
@@ -53,6 +50,18 @@ def read(folder: Path, *, name: str | None = None, split: str = "test", source: 
             qrels={query.id: qrels[query.id] for query in queries if query.id in relevant},
             source=source or f"the folder {folder.name}, BEIR layout",
         )
+    )
+
+
+def read_queries(file: Path) -> tuple[Query, ...]:
+    """The queries of a file such as `queries.jsonl`.
+
+    Raises:
+        DatasetError: the file is missing, or a line is malformed.
+    """
+    return tuple(
+        Query(_string(row, "_id", where), _string(row, "text", where), _mapping(row, where))
+        for where, row in _json_lines(file)
     )
 
 
@@ -96,6 +105,18 @@ def lines(file: Path) -> Iterator[tuple[int, str]]:
         raise DatasetError(f"{file} is missing") from None
     except UnicodeDecodeError as error:
         raise DatasetError(f"{file} is not UTF-8 text: {error}") from None
+
+
+def _read_documents(file: Path) -> tuple[Document, ...]:
+    return tuple(
+        Document(
+            _string(row, "_id", where),
+            _string(row, "text", where),
+            _string(row, "title", where, default=""),
+            _mapping(row, where),
+        )
+        for where, row in _json_lines(file)
+    )
 
 
 def _qrels_file(folder: Path, split: str) -> Path:

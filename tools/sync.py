@@ -1,0 +1,136 @@
+"""Write the parts that are generated: headers, setup cells, tables, links, and the picture of the README.
+
+They come from `notebooks/manifest.toml`, the address in `pyproject.toml`, the package's version,
+`benchmarks/results/quality.json` and the committed outputs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import nbformat
+from committed import as_text
+from manifest import ROOT, Entry, read_manifest, repository, source_notebooks
+
+from semsearch_nb import __version__
+
+QUALITY = ROOT / "benchmarks" / "results" / "quality.json"
+BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+
+
+def sync(check: bool = False) -> list[str]:
+    """Write what is generated; with `check` only name the files in which it is stale."""
+    entries = read_manifest()
+    cells = {"map": "## The map\n\n" + table(entries, link="{file}"), "quality": quality_table()}
+    stale = []
+    for position, entry in enumerate(entries):
+        own = cells | {"setup": setup(entry)}
+        stale += update_notebook(entry.path, own | {"header": header(entries, position)}, check)
+        stale += update_notebook(entry.solutions, own | {"header": solutions_header(entry)}, check)
+    readme = ROOT / "README.md"
+    block = f"<!-- notebooks -->\n{table(entries, link='notebooks/{file}', badges=True)}\n<!-- /notebooks -->"
+    text = readme.read_text(encoding="utf-8")
+    fresh = re.sub(r"<!-- notebooks -->.*<!-- /notebooks -->", lambda _: block, text, flags=re.DOTALL)
+    stale += write_if_changed(readme, fresh.encode(), check)
+    for path in source_notebooks():
+        for file, picture in pictures(path).items():
+            stale += write_if_changed(ROOT / file, picture, check)
+    return stale
+
+
+def update_notebook(path: Path, cells: dict[str, str], check: bool) -> list[str]:
+    """Put generated sources into the cells that carry their names, outputs untouched."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        cell.source = cells.get(cell.metadata.get("semsearch", ""), cell.source)
+    return write_if_changed(path, as_text(notebook).encode(), check)
+
+
+def pictures(path: Path) -> dict[str, bytes]:
+    """The pictures of a notebook that stand elsewhere too: a cell's `semsearch` metadata names the file."""
+    files = {}
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.metadata.get("semsearch", "").endswith(".png"):
+            files[cell.metadata["semsearch"]] = b64decode(cell.outputs[0].data["image/png"])
+    return files
+
+
+def write_if_changed(path: Path, fresh: bytes, check: bool) -> list[str]:
+    if path.read_bytes() == fresh:
+        return []
+    if not check:
+        path.write_bytes(fresh)
+    return [str(path.relative_to(ROOT))]
+
+
+def header(entries: Sequence[Entry], position: int) -> str:
+    """Title, one line of facts and links, and the Colab badge."""
+    entry = entries[position]
+    numbers = {other.number: other for other in entries}
+    needs = ", ".join(f"[{number}]({numbers[number].file})" for number in entry.needs) or "nothing"
+    facts = [
+        f"Level: {entry.level}",
+        f"{entry.minutes} min on two cores",
+        f"Download: {entry.download}",
+        f"Needs: {needs}",
+    ]
+    if position > 0:
+        previous = entries[position - 1]
+        facts.append(f"Previous: [{previous.number} {previous.title}]({previous.file})")
+    if position + 1 < len(entries):
+        following = entries[position + 1]
+        facts.append(f"Next: [{following.number} {following.title}]({following.file})")
+    return f"# {entry.number} · {entry.title}\n\n{' · '.join(facts)}\n\n{badge(entry)}"
+
+
+def solutions_header(entry: Entry) -> str:
+    return f"# Solutions to {entry.number} · {entry.title}\n\nBack to the [notebook](../{entry.file})."
+
+
+def setup(entry: Entry) -> str:
+    """The setup cell: it installs what this notebook needs where the import fails, and holds the two switches."""
+    package = f"semsearch-nb[{','.join(entry.extras)}]" if entry.extras else "semsearch-nb"
+    return f"""\
+# Colab installs the package here; elsewhere it is installed already.
+try:
+    import semsearch_nb
+except ImportError:
+    %pip install --quiet "{package} @ git+{repository()}@v{__version__}"
+    import semsearch_nb
+
+settings = semsearch_nb.configure()  # or configure(data="full", models="hub")"""
+
+
+def badge(entry: Entry) -> str:
+    target = repository().replace("https://github.com", "https://colab.research.google.com/github")
+    return f"[![Open {entry.number} in Colab]({BADGE})]({target}/blob/main/notebooks/{entry.file})"
+
+
+def table(entries: Sequence[Entry], *, link: str, badges: bool = False) -> str:
+    """The notebooks as a Markdown table."""
+    columns: dict[str, Callable[[Entry], str]] = {
+        "notebook": lambda e: f"[{e.number} · {e.title}]({link.format(file=e.file)})",
+        "what you learn": lambda e: e.summary,
+        "level": lambda e: e.level,
+        "minutes": lambda e: str(e.minutes),
+    }
+    if badges:
+        columns["Colab"] = badge
+    rows = [list(columns), ["---"] * len(columns), *([column(e) for column in columns.values()] for e in entries)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def quality_table() -> str:
+    """nDCG@10 on data that the notebooks do not load, from the committed report."""
+    report = json.loads(QUALITY.read_text(encoding="utf-8"))
+    shown = {"squad": "SQuAD: question → paragraph", "quora": "Quora: question → duplicate question"}
+    lines = ["| nDCG@10 | queries | BM25 | MiniLM | e5 |", "| --- | --- | --- | --- | --- |"]
+    for name, label in shown.items():
+        row = report["sets"][name]
+        means = [f"{row['methods'][m]['nDCG@10']['mean']:.3f}" for m in ("BM25", "symmetric", "asymmetric")]
+        lines.append("| " + " | ".join([label, f"{row['queries'][0]:,}", *means]) + " |")
+    return "\n".join(lines)
