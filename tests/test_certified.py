@@ -79,11 +79,11 @@ def unit(rows):
 @pytest.mark.parametrize("name", [*FIRST_PASSES, "float32"])
 @pytest.mark.parametrize("make", CORPORA)
 @pytest.mark.parametrize("score", exact.SCORES)
-@pytest.mark.parametrize("magnitude", [1, 1e-22, 1e-30, 1e-37, 1e30])
+@pytest.mark.parametrize("magnitude", [1, 1e-22, 1e-37, 1e30])
 def test_the_bound_holds_for_every_vector(name, make, score, magnitude):
     """Not the hits but the bound itself: in exact arithmetic no score lies above it."""
     generator = np.random.default_rng(5)
-    corpus = (make(generator, 650, 96) * magnitude).astype(np.float32)
+    corpus = (make(generator, 330, 96) * magnitude).astype(np.float32)
     queries = unit(np.concatenate([corpus[:20], make(generator, 20, 96)]))
     slack, error = slack_and_error(exact.prepare(corpus, score=score, first_pass=name), queries)
     assert (error <= slack).all()
@@ -216,7 +216,7 @@ def test_auto_is_float32_where_no_first_pass_gains(monkeypatch):
 
 
 def saturating(queries, codes, out):
-    out.copy_((queries.int() @ codes.int()).clamp(-(2**15), 2**15 - 1))
+    out.copy_((queries.float() @ codes.float()).clamp(-(2**15), 2**15 - 1))
 
 
 def alike(generator, n, dimension):
@@ -242,15 +242,15 @@ def test_a_product_that_is_wrong_or_missing_is_used_nowhere(monkeypatch, tmp_pat
             assert len(true) and np.array_equal(found, true)
 
 
-def test_a_product_that_is_wrong_in_some_shapes_only_is_refused(monkeypatch):
+@pytest.mark.parametrize("shape", [lambda n, m: m > 4_096, lambda n, m: n == 1, lambda n, m: n > 512])
+def test_a_product_that_is_wrong_in_some_shapes_only_is_refused(monkeypatch, shape):
     def wrong(queries, codes, out):
-        out.copy_(queries.int() @ codes.int())
+        out.copy_(queries.float() @ codes.float())
         if shape(queries.shape[0], codes.shape[1]):
             out.clamp_(-(2**15), 2**15 - 1)
 
     monkeypatch.setattr(torch, "_int_mm", wrong)
-    for number, shape in enumerate([lambda n, m: m > 4_096, lambda n, m: n == 1, lambda n, m: n > 512]):
-        assert not first_pass.is_right("int8", "cpu", 64 + number)
+    assert not first_pass.is_right("int8", "cpu", 384)
 
 
 def test_a_float32_product_is_one_whatever_the_user_allows():

@@ -50,6 +50,7 @@ float32 search and a fraction. Taught in notebook 03.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -94,7 +95,7 @@ def search(corpus: Prepared, queries: torch.Tensor, k: int, block: int | None = 
     scores = scans[0].room(min(step, n))
     # The first block is small: before it is known what a good score is, much may survive.
     edges = [0, *range(whole_groups(step // 4), n, step), n]
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         codes = scans[0].codes_of(first, last)
         for some in best:
             some.look(codes, scores, first, last)

@@ -98,7 +98,7 @@ class Prepared:
         """The rows from `first` to `last`, each value within 4 roundings of `rows`, which takes longer."""
         at = slice(first, last)
         factors = self._factors(at)
-        if len(factors) and 1e-30 < float(factors.min()) and float(factors.max()) < 1e30:
+        if len(factors) and float(factors.min()) > 1e-30 and float(factors.max()) < 1e30:
             factors = factors.float()
         return scaled(self.vectors[at], factors)
 
@@ -247,9 +247,7 @@ def power_of_two(length: float) -> float:
     return math.ldexp(1.0, -math.frexp(length)[1])
 
 
-def bounds(
-    sizes: torch.Tensor, scale: torch.Tensor, *of_code: torch.Tensor, rounding: float
-) -> torch.Tensor:
+def bounds(sizes: torch.Tensor, scale: torch.Tensor, *of_code: torch.Tensor, rounding: float) -> torch.Tensor:
     """The right factor of the thresholds in `certified`, `(5, G)`: three lengths at most are of the code."""
     of_code = (*of_code, *[torch.zeros_like(sizes)] * (3 - len(of_code)))
     slack = rounding * sizes + TINY * sizes.max()

@@ -163,7 +163,8 @@ def query_rows(queries: Any, corpus: Prepared) -> tuple[torch.Tensor, torch.Tens
     rows = as_rows(queries, "queries", corpus.device)
     if rows.shape[1] != corpus.dimension:
         raise ValueError(
-            f"queries have {rows.shape[1]} dimensions and corpus has {corpus.dimension}; encode both with the same model"
+            f"queries have {rows.shape[1]} dimensions and corpus has {corpus.dimension}; "
+            "encode both with the same model"
         )
     found = lengths(rows, "queries", may_be_zero=corpus.score == "dot")
     if corpus.score == "dot":
