@@ -3,7 +3,8 @@
     python benchmarks/ann_frontier.py
 
 One query at a time on one thread, k = 10, indexes built on all cores; median of five runs in turn,
-with the fastest and the slowest. Writes benchmarks/results/ann_frontier.{json,md}.
+with the fastest and the slowest; "completed" are the queries that the library could not fill alone.
+Writes benchmarks/results/ann_frontier.{json,md}.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from semsearch_nb import benchmark, indexes
 
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = (
-    *("index", "effort", "recall@10", "queries/s, median run", "slowest to fastest run"),
+    *("index", "effort", "recall@10", "completed", "queries/s, median run", "slowest to fastest run"),
     *("p50 ms", "p99 ms", "build s", "MB", "MB on disk"),
 )
 GRAPH = [10, 20, 40, 80, 160, 320]
@@ -76,7 +77,7 @@ def write(name: str, points: Sequence[benchmark.Point], about: str) -> None:
     for point in points:
         effort = f"{point.effort_name} {point.effort}" if point.effort_name else ""
         lines.append(
-            f"| {point.name} | {effort} | {point.recall:.3f} | {point.queries_per_s:,.0f} | "
+            f"| {point.name} | {effort} | {point.recall:.3f} | {point.completed:.1%} | {point.queries_per_s:,.0f} | "
             f"{1e3 / point.ms_worst:,.0f} to {1e3 / point.ms_best:,.0f} | {point.ms_p50:.3f} | {point.ms_p99:.3f} | "
             f"{point.build_s:.0f} | {point.memory_mb:.0f} | {point.disk_mb:.0f} |"
         )

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import psutil
+import torch
 from tqdm.auto import tqdm
 
 from semsearch_nb import exact, threads
 from semsearch_nb.evaluation import Values
-from semsearch_nb.vectors import FloatArray, as_count, unit_rows
+from semsearch_nb.vectors import FloatArray, Hits, as_count, unit_rows
 
-if TYPE_CHECKING:  # so that it can be imported without the libraries of the extra "ann"
+if TYPE_CHECKING:
     from semsearch_nb.elastic import ElasticIndex
     from semsearch_nb.indexes import Index
 
@@ -41,7 +42,7 @@ class Timing(NamedTuple):
 
 
 def time_call(function: Callable[[], Any], *, repeat: int = 5, warm_up: int = 1) -> Timing:
-    """Call `function` `warm_up` + `repeat` times and time the last `repeat` calls."""
+    """Call `function` `warm_up` + `repeat` times and time the last `repeat` calls, as `time_together` does."""
     return time_together({"it": function}, repeat=repeat, warm_up=warm_up)["it"]
 
 
@@ -50,19 +51,30 @@ def time_together(
 ) -> dict[str, Timing]:
     """Time several functions in turn, a b c a b c …, so that a slow moment of the machine hits all.
 
-    Compare the results by ratio: `b.median / a.median`.
+    Compare the results by ratio: `b.median / a.median`. A call ends when the GPU has done its work too.
     """
-    repeat = as_count(repeat, "repeat")
+    repeat, wait = as_count(repeat, "repeat"), _barrier()
     for function in functions.values():
         for _ in range(warm_up):
             function()
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeat):
         for name, function in functions.items():
+            wait()
             start = time.perf_counter()
             function()
+            wait()
             seconds[name].append(time.perf_counter() - start)
     return {name: Timing(statistics.median(times), min(times), max(times)) for name, times in seconds.items()}
+
+
+def _barrier() -> Callable[[], Any]:
+    """What waits for the GPU: torch returns before it has computed. Without one there is nothing to wait for."""
+    if torch.cuda.is_available():
+        return torch.cuda.synchronize
+    if torch.backends.mps.is_available():
+        return torch.mps.synchronize
+    return lambda: None
 
 
 def peak_memory(function: Callable[[], Any], *, interval: float = 0.001) -> int:
@@ -102,15 +114,30 @@ class Truth(NamedTuple):
     kth: FloatArray
     k: int
 
-    def recall(self, indices: Any) -> Values:
-        """The share of each query's k hits that are as near as the k-th true neighbour.
+    def recall(self, hits: Any) -> Values:
+        """The share of each query's k true neighbours that `hits` hold, shape `(n_queries,)`.
 
-        A hit counts by its float32 cosine, computed here, so of two equal vectors either is right and
-        an index's own estimates play no part (the threshold of ann-benchmarks, Aumüller et al. 2018,
-        with a tolerance of 1e-5 for rounding). `indices` are row numbers, shape `(n_queries, ≤ k)`.
+        A hit counts, once, if its float32 cosine, computed here, reaches that of the k-th true neighbour: so
+        of two equal vectors either is right, and an index's own estimates play no part (the threshold of
+        ann-benchmarks, Aumüller et al. 2018, with a tolerance of 1e-5 for rounding). `hits` are `Hits` or
+        row numbers, shape `(n_queries, ≤ k)`; -1 is no hit.
+
+        Raises:
+            TypeError, ValueError: ids in place of row numbers, rows that there are not, or another shape.
         """
-        scores = np.stack([self.vectors[row] @ query for row, query in zip(indices, self.queries, strict=True)])
-        found: Values = (scores >= self.kth[:, None] - 1e-5).sum(axis=1) / self.k
+        if isinstance(hits, Hits) and hits.holds == "ids":
+            raise ValueError("hits hold ids, and recall needs row numbers: build the index without ids")
+        rows = np.asarray(hits.numpy().indices if isinstance(hits, Hits) else hits)
+        if rows.dtype.kind not in "iu":
+            raise TypeError(f"hits must be row numbers, not of {rows.dtype}: build the index without ids")
+        if rows.ndim != 2 or len(rows) != len(self.queries) or rows.shape[1] > self.k:
+            raise ValueError(f"hits must have the shape ({len(self.queries)}, {self.k} or fewer), not {rows.shape}")
+        if rows.size and not -1 <= rows.min() <= rows.max() < len(self.vectors):
+            raise ValueError(f"hits has rows from {rows.min()} to {rows.max()} and truth has {len(self.vectors)}")
+        rows = np.sort(rows, axis=1)
+        counts = np.diff(rows, axis=1, prepend=-1) > 0  # neither -1 nor the same row again
+        scores = np.stack([self.vectors[row] @ query for row, query in zip(rows, self.queries, strict=True)])
+        found: Values = ((scores >= self.kth[:, None] - 1e-5) & counts).sum(axis=1) / self.k
         return found
 
 
@@ -126,6 +153,8 @@ class Point(NamedTuple):
 
     `ms` is the mean milliseconds a query in the median run, `ms_best` and `ms_worst` those of the
     fastest and the slowest run, `ms_p50` and `ms_p99` are over all single queries (not in batches).
+    `completed` is the share of queries for which the library found fewer than k, so that its effort was
+    raised or all vectors were looked at (`Index.search`): its recall and its time are not the library's own.
     """
 
     name: str
@@ -140,6 +169,7 @@ class Point(NamedTuple):
     build_s: float
     memory_mb: float
     disk_mb: float
+    completed: float = 0.0
 
     @property
     def queries_per_s(self) -> float:
@@ -160,43 +190,40 @@ def sweep(
 
     One query at a time on one thread; with `batch`, all queries in one call on all threads. Every
     setting is run once to find its recall and to warm up, then `repeat` times in turn with the others.
+    The indexes have the effort that they had before when it is over.
 
     Args:
-        indexes: built from `truth.vectors` with row numbers as ids, by the name for the table.
+        indexes: built from `truth.vectors`, by the name for the table; an index on a server with row
+            numbers as ids.
         efforts: for each name the efforts to try; not needed where an index has none.
 
     Raises:
-        ValueError: an index without efforts to try, or of another number of vectors.
+        ValueError: an index without efforts to try, efforts for none of the indexes or for one that has
+            none, or an index of another number of vectors.
     """
+    if strange := sorted(set(efforts) - set(indexes)):
+        raise ValueError(f"efforts has {strange[0]!r}, and indexes are called {', '.join(map(repr, indexes))}")
     settings: list[tuple[str, int | None]] = []
     for name, index in indexes.items():
         if len(index) != len(truth.vectors):
             raise ValueError(f"the index {name!r} holds {len(index)} vectors and truth has {len(truth.vectors)}")
-        if index.effort_name and not efforts.get(name):
+        tried = dict.fromkeys(efforts.get(name, ()))  # each once
+        if index.effort_name and not tried:
             raise ValueError(f"efforts has nothing for {name!r}; name some values of its {index.effort_name}")
-        settings += [(name, effort) for effort in efforts[name]] if index.effort_name else [(name, None)]
-    recalls: dict[tuple[str, int | None], float] = {}
-    seconds: dict[tuple[str, int | None], list[Values]] = {setting: [] for setting in settings}
-    queries = [truth.queries] if batch else list(truth.queries[:, None])
-    n_threads = threads.count() if batch else 1
-    with threads.limit(n_threads), tqdm(total=(repeat + 1) * len(settings), disable=not progress) as bar:
-        for turn in range(as_count(repeat, "repeat") + 1):
-            for name, effort in settings:
-                index = indexes[name]
-                bar.set_postfix_str(f"{name} {effort or ''}", refresh=False)
-                if effort is not None:
-                    index.set_effort(effort)
-                found, times = [], np.empty(len(queries))
-                for number, query in enumerate(queries):
-                    start = time.perf_counter()
-                    hits = index.search(query, truth.k)
-                    times[number] = time.perf_counter() - start
-                    found.append(hits.indices)
-                if turn == 0:
-                    recalls[name, effort] = float(truth.recall(np.concatenate(found)).mean())
-                else:
-                    seconds[name, effort].append(times / len(query))
-                bar.update()
+        if tried and not index.effort_name:
+            raise ValueError(f"efforts has values for {name!r}, which looks at every vector; leave it out")
+        settings += [(name, effort) for effort in tried or [None]]
+    # A server's index calls its effort by its own name.
+    before = {
+        name: getattr(index, "effort", None) or getattr(index, index.effort_name)
+        for name, index in indexes.items()
+        if index.effort_name
+    }
+    try:
+        recalls, completed, seconds = _measured(indexes, settings, truth, as_count(repeat, "repeat"), batch, progress)
+    finally:
+        for name, effort in before.items():
+            indexes[name].set_effort(effort)
     memory = {name: index.memory_bytes() / 1e6 for name, index in indexes.items()}
     disk = {name: disk_bytes(index) / 1e6 for name, index in indexes.items()}
     points = []
@@ -217,9 +244,55 @@ def sweep(
                 build_s=indexes[name].build_seconds,
                 memory_mb=memory[name],
                 disk_mb=disk[name],
+                completed=completed[name, effort],
             )
         )
     return points
+
+
+Setting = tuple[str, "int | None"]
+
+
+def _measured(
+    indexes: Mapping[str, Any], settings: Sequence[Setting], truth: Truth, repeat: int, batch: bool, progress: bool
+) -> tuple[dict[Setting, float], dict[Setting, float], dict[Setting, list[Values]]]:
+    """Of each setting the recall, the share of queries that were completed, and the seconds a query in each run."""
+    recalls, completed = {}, {}
+    seconds: dict[Setting, list[Values]] = {setting: [] for setting in settings}
+    queries = [truth.queries] if batch else list(truth.queries[:, None])
+    wait = _barrier()
+    n_threads = threads.count() if batch else 1
+    with threads.limit(n_threads), tqdm(total=(repeat + 1) * len(settings), disable=not progress) as bar:
+        for turn in range(repeat + 1):
+            for name, effort in settings:
+                index = indexes[name]
+                bar.set_postfix_str(f"{name} {effort or ''}", refresh=False)
+                if effort is not None:
+                    index.set_effort(effort)
+                so_far = getattr(index, "completed", 0)  # servers do not complete
+                found, times = [], np.empty(len(queries))
+                for number, query in enumerate(queries):
+                    start = time.perf_counter()
+                    hits = index.search(query, truth.k)
+                    wait()
+                    times[number] = time.perf_counter() - start
+                    found.append(hits.indices)
+                if turn == 0:
+                    rows = _rows(index, np.concatenate(found), hits.holds)
+                    recalls[name, effort] = float(truth.recall(rows).mean())
+                    completed[name, effort] = (getattr(index, "completed", 0) - so_far) / len(truth.queries)
+                else:
+                    seconds[name, effort].append(times / len(query))
+                bar.update()
+    return recalls, completed, seconds
+
+
+def _rows(index: Any, found: Any, holds: str) -> Any:
+    """Row numbers of hits that hold the user's ids; an index names its ids in the order of its rows."""
+    if holds == "rows" or not hasattr(index, "ids"):
+        return found
+    row_of = {value: row for row, value in enumerate(index.ids.tolist())}
+    return np.array([[row_of[value] for value in line] for line in found.tolist()])
 
 
 def disk_bytes(index: Index | ElasticIndex) -> int:
@@ -276,4 +349,5 @@ def recommend(
 
 def _said(point: Point) -> str:
     setting = f" at {point.effort_name} {point.effort}" if point.effort_name else ""
-    return f"{point.name}{setting}, recall {point.recall:.3f}, {point.ms:.2f} ms, {point.memory_mb:.0f} MB"
+    helped = f", {point.completed:.0%} of the queries completed" if point.completed else ""
+    return f"{point.name}{setting}, recall {point.recall:.3f}, {point.ms:.2f} ms, {point.memory_mb:.0f} MB{helped}"

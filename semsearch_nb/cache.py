@@ -1,8 +1,8 @@
 """Folders that are built once, checked at every use, and shared by concurrent processes.
 
-A cached folder is trusted only if its manifest lists the key it was built for and the SHA-256 of
-every file in it. It is built under a temporary name and renamed when it is complete, so a process
-that is killed leaves nothing that a later one would take for finished work.
+A cached folder is trusted only if its manifest lists the key it was built for and the SHA-256 of every
+file in it (`storage`). A process that is killed leaves nothing that a later one would take for finished
+work.
 """
 
 from __future__ import annotations
@@ -12,69 +12,92 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from semsearch_nb import settings
+from semsearch_nb.storage import MANIFEST, StorageError, Store, checksum
 
-MANIFEST = "manifest.json"
+STORE = Store("cached folder", 1, "it is built again")
+file_sha256 = checksum
 
 
 class CacheWarning(UserWarning):
     """A cached folder could not be trusted and was built again."""
 
 
-def folder(kind: str, key: Mapping[str, Any], build: Callable[[Path], Mapping[str, Any]]) -> Path:
+class CacheFolderError(OSError):
+    """The cache folder cannot be written; the message names the setting."""
+
+
+def folder(
+    kind: str, key: Mapping[str, Any], build: Callable[[Path], Mapping[str, Any]], *, verify: bool = True
+) -> Path:
     """The folder that `build` filled for `key`: the one in the cache, or a new one.
+
+    What is there already is found without writing, so the cache folder may be read-only.
 
     Args:
         kind: the group it belongs to, which names the parent folder.
         key: everything the content depends on, as JSON values.
         build: fills the empty folder it is given, and returns notes (JSON values) to keep in the
             manifest. It is called at most once at a time for a key, whatever the number of processes.
+        verify: compare checksums, which reads every file.
+
+    Raises:
+        CacheFolderError: a new one is needed, and the cache folder cannot be written.
+    """
+    plain_key: dict[str, Any] = json.loads(json.dumps(key))  # as it will stand in the manifest
+    target = settings.current().cache_dir / kind / digest(plain_key)
+
+    def trusted(files: Path, about: dict[str, Any]) -> Path:
+        if about["key"] != plain_key or not isinstance(about["notes"], dict):
+            raise StorageError("the manifest belongs to another key")
+        return files
+
+    with suppress(StorageError):
+        return STORE.load(target, trusted, verify=verify)
+    with FileLock(place(kind) / f".{target.name}.lock"):
+        try:
+            return STORE.load(target, trusted, verify=verify)
+        except StorageError as error:
+            if (target / MANIFEST).exists():  # else nothing was finished
+                warnings.warn(f"cached {kind} are not trusted: {error}", CacheWarning, stacklevel=3)
+            shutil.rmtree(target, ignore_errors=True)
+        STORE.save(target, lambda files: {"notes": dict(build(files)), "key": plain_key})
+        return STORE.load(target, trusted, verify=False)
+
+
+def notes(files: Path) -> dict[str, Any]:
+    """The notes that `build` returned for a folder that `folder` has returned."""
+    return STORE.load(files.parent, lambda _, about: dict(about["notes"]), verify=False)
+
+
+def drop(files: Path) -> None:
+    """Remove a folder that `folder` has returned."""
+    shutil.rmtree(files.parent, ignore_errors=True)
+
+
+def place(kind: str) -> Path:
+    """The parent folder of a group, which can be written.
+
+    Raises:
+        CacheFolderError: it cannot.
     """
     parent = settings.current().cache_dir / kind
-    parent.mkdir(parents=True, exist_ok=True)
-    plain_key: dict[str, Any] = json.loads(json.dumps(key))  # as it will stand in the manifest
-    target = parent / digest(plain_key)
-    with FileLock(parent / f".{target.name}.lock"):
-        if target.exists():
-            flaw = _flaw(target, plain_key)
-            if flaw is None:
-                return target
-            warnings.warn(f"the cached {kind} {target} are built again: {flaw}", CacheWarning, stacklevel=3)
-            shutil.rmtree(target)
-        for left_over in parent.glob(f".{target.name}.build-*"):  # of a process that was killed
-            shutil.rmtree(left_over, ignore_errors=True)
-        with all_or_nothing(target) as building:
-            notes = build(building)
-            files = {path.name: file_sha256(path) for path in sorted(building.iterdir())}
-            manifest = {"key": plain_key, "files": files, "notes": dict(notes)}
-            (building / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    return target
-
-
-@contextmanager
-def all_or_nothing(target: Path) -> Iterator[Path]:
-    """An empty folder beside `target` to fill; it takes that name when the block ends without an error."""
-    building = Path(tempfile.mkdtemp(prefix=f".{target.name}.build-", dir=target.parent))
     try:
-        yield building
-        building.chmod(0o755)
-        building.rename(target)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
-
-
-def notes(target: Path) -> dict[str, Any]:
-    """The notes that `build` returned for a folder that `folder` has returned."""
-    manifest: dict[str, Any] = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
-    return dict(manifest["notes"])
+        parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=parent).close()
+    except OSError as error:
+        raise CacheFolderError(
+            f"the cache folder {settings.current().cache_dir} cannot be written ({error.strerror}); name another one "
+            "in the environment variable SEMSEARCH_CACHE_DIR or with semsearch_nb.configure(cache_dir=...)"
+        ) from error
+    return parent
 
 
 def digest(value: Any) -> str:
@@ -87,30 +110,3 @@ def digest(value: Any) -> str:
     for piece in json.JSONEncoder(sort_keys=True).iterencode(value):  # a corpus need not be in memory twice
         sha256.update(piece.encode())
     return sha256.hexdigest()[:32]
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    sha256 = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            sha256.update(block)
-    return sha256.hexdigest()
-
-
-def _flaw(target: Path, key: dict[str, Any]) -> str | None:
-    """Why the folder cannot be trusted, or None where it can."""
-    try:
-        manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["key"] != key:
-            return "the manifest belongs to another key"
-        for name, sha256 in manifest["files"].items():
-            if file_sha256(target / name) != sha256:
-                return f"{name} is damaged"
-        if not isinstance(manifest["notes"], dict):
-            return "the manifest has no notes"
-    except FileNotFoundError as error:
-        return f"{Path(error.filename).name} is missing"
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"the manifest cannot be read ({error})"
-    return None

@@ -7,25 +7,31 @@ network.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
+from filelock import FileLock
 from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
-from requests.adapters import HTTPAdapter
 from tqdm.auto import tqdm
+from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from semsearch_nb import cache
+from semsearch_nb.storage import checksum
 
 # Its own, and those of whichever httpx it uses, for a body that is cut again and again.
 HUB_ERRORS: tuple[type[Exception], ...] = (OSError, *HfHubHTTPError.__bases__[:1])
-RETRIES = 5  # of a request that is answered "too many" or "not now"
+BUSY = (429, 500, 502, 503, 504)  # a server that says "too many" or "not now"
+RETRIES = 5  # of a request that is answered so
+LONGEST_WAIT = 120  # seconds that a server may ask to wait
 TRIES = 3  # in a row that bring nothing, for want of a network
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of the body
 BLOCK = 1 << 20
@@ -39,23 +45,30 @@ def from_url(url: str, *, sha256: str | None = None) -> Path:
     """The file at an address: the one in the cache folder, or a new download that is kept there.
 
     What arrived before a cut, also of a process that was killed, is not asked for again if the server
-    says that the file is still the same. The cached file is checked at every call, and needs no network.
+    says that the file is still the same. The file has the length that the server names; whether it has the
+    right content only `sha256` can tell. The cached file is checked at every call, and needs no network.
 
     Args:
         sha256: of the content, in hexadecimal, where it is known.
 
     Raises:
-        DownloadError: no network, an answer such as 404, or another content than `sha256`.
+        ValueError: `sha256` is none.
+        DownloadError: no network, an answer such as 404, a server that asks to wait for minutes, a
+            redirect from https to http, or another content than `sha256`.
+        CacheFolderError: the cache folder cannot be written.
     """
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise ValueError(f"sha256 must be 64 hexadecimal digits, not {sha256!r}")
     name = _name(url)
 
     def build(folder: Path) -> Mapping[str, Any]:
-        part = folder.parent / f"{cache.digest(url)}.part"  # outlives a failure, unlike the folder
-        _fetch(url, part)
-        if sha256 is not None and (found := cache.file_sha256(part)) != sha256:
-            part.unlink()
-            raise DownloadError(f"{url} has the SHA-256 {found[:12]}…, and {sha256[:12]}… is expected")
-        part.replace(folder / name)
+        part = cache.place("downloads") / f"{cache.digest(url)}.part"  # outlives a failure, unlike the folder
+        with FileLock(part.with_suffix(".lock")):  # of the address: with another sha256 it is the same file
+            _fetch(url, part)
+            if sha256 is not None and (found := checksum(part)) != sha256.lower():
+                part.unlink()
+                raise DownloadError(f"{url} has the SHA-256 {found[:12]}…, and {sha256[:12]}… is expected")
+            part.replace(folder / name)
         return {}
 
     return cache.folder("downloads", {"url": url, "sha256": sha256}, build) / name
@@ -115,24 +128,35 @@ def _in_hub_cache(model: str) -> Path:
 def _is_whole(file: Path) -> bool:
     """Whether the content is that of its name in the hub's cache, where that is a SHA-256."""
     name = file.resolve().name
-    return not re.fullmatch("[0-9a-f]{64}", name) or cache.file_sha256(file) == name
+    return not re.fullmatch("[0-9a-f]{64}", name) or checksum(file) == name
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        if target and resp.url.startswith("https:") and urljoin(resp.url, target).startswith("http:"):
+            raise DownloadError(f"{resp.url} leads to {target}, which is not encrypted")
+        return target
 
 
 def _fetch(url: str, part: Path) -> None:
     """The whole content of an address in `part`, after what is there already."""
     if constants.HF_HUB_OFFLINE:
         raise DownloadError(f"{url} is not in the cache, and HF_HUB_OFFLINE forbids to download it")
-    waiting = Retry(RETRIES, connect=0, read=0, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504))
-    fruitless = 0
-    with requests.Session() as session:
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=waiting))
+    busy = fruitless = 0
+    with _Session() as session:
         while True:
-            before = _size(part)
+            before, headers = _size(part), {"Accept-Encoding": "identity"}
+            if version := _version(part).read_text(encoding="utf-8") if _version(part).exists() else "":
+                headers |= {"Range": f"bytes={before}-", "If-Range": version}
             try:
-                return _stream(session, url, part)
-            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
-                fruitless = 0 if _size(part) > before else fruitless + 1
+                with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+                    if response.status_code not in BUSY or busy == RETRIES:
+                        return _receive(response, url, part)
+                    busy += 1
+                    _wait(response, url, 2**busy)
+            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+                busy, fruitless = (0, 0) if _size(part) > before else (busy, fruitless + 1)
                 if fruitless == TRIES:
                     raise DownloadError(f"{url} could not be downloaded: {_first_line(error)}") from error
                 time.sleep(fruitless)
@@ -140,36 +164,51 @@ def _fetch(url: str, part: Path) -> None:
                 raise DownloadError(f"{url} could not be downloaded: {_first_line(error)}") from error
 
 
-def _stream(session: requests.Session, url: str, part: Path) -> None:
-    """One request, for what is missing of `part` if its version is known, else for everything."""
-    version = part.with_suffix(".version")  # the server's name for the content that `part` begins
-    headers = {"Accept-Encoding": "identity"}
-    if part.exists() and version.exists():
-        headers |= {"Range": f"bytes={part.stat().st_size}-", "If-Range": version.read_text()}
-    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == requests.codes.requested_range_not_satisfiable:
-            part.unlink()  # nothing is missing, or it is another file; ask again for everything
+def _receive(response: requests.Response, url: str, part: Path) -> None:
+    """Write the body into `part`; a file beside it names the version from its first byte to its last."""
+    etag, encoded = response.headers.get("ETag", ""), "Content-Encoding" in response.headers
+    length = response.headers.get("Content-Length", "")
+    resumes = response.status_code in (requests.codes.partial_content, requests.codes.requested_range_not_satisfiable)
+    done = _size(part) if resumes else 0
+    total = done + int(length) if length.isdecimal() and not encoded else None  # else of other bytes
+    if resumes:
+        rest = f"bytes {done}-{(total or 0) - 1}/{total}"
+        if response.headers.get("Content-Range") != rest or etag != response.request.headers.get("If-Range"):
+            _version(part).unlink(missing_ok=True)
             raise requests.ConnectionError(f"{url} does not continue where the download stopped")
+    else:
         response.raise_for_status()
-        resumes = response.status_code == requests.codes.partial_content
-        done = _size(part) if resumes else 0
-        total = int(response.headers["Content-Length"]) + done if "Content-Length" in response.headers else None
-        version.unlink(missing_ok=True)
-        known = response.headers.get("ETag") or response.headers.get("Last-Modified")
-        if known and not known.startswith("W/"):  # a weak one does not promise the same bytes
-            version.write_text(known)
-        with (
-            part.open("ab" if resumes else "wb") as stream,
-            tqdm(total=total, initial=done, desc=_name(url), unit="B", unit_scale=True) as bar,
-        ):
-            for block in response.iter_content(BLOCK):
-                stream.write(block)
-                bar.update(len(block))
-    version.unlink(missing_ok=True)
+        _version(part).unlink(missing_ok=True)
+        part.write_bytes(b"")
+        if etag.startswith('"') and not encoded:  # a weak one does not promise the same bytes
+            _version(part).write_text(etag, encoding="utf-8")  # only now that nothing older stands in `part`
+    with part.open("ab") as stream, tqdm(total=total, initial=done, desc=_name(url), unit="B", unit_scale=True) as bar:
+        for block in response.iter_content(BLOCK):
+            stream.write(block)
+            bar.update(len(block))
+    if total is not None and _size(part) != total:
+        raise requests.ConnectionError(f"{_size(part):,} of {total:,} bytes arrived")
+    _version(part).unlink(missing_ok=True)
+
+
+def _wait(response: requests.Response, url: str, seconds: float) -> None:
+    """Wait as long as a server asks that is busy, else `seconds`, and say so."""
+    asked = response.headers.get("Retry-After")
+    with contextlib.suppress(InvalidHeader):  # else a number of seconds, or a date
+        seconds = Retry().parse_retry_after(asked) if asked else seconds
+    if seconds > LONGEST_WAIT:
+        raise DownloadError(f"{url} answers {response.status_code} and asks to wait {seconds:,.0f} seconds")
+    tqdm.write(f"{url} answers {response.status_code}; waiting {seconds:.0f} seconds", file=sys.stderr)
+    time.sleep(seconds)
+
+
+def _version(part: Path) -> Path:
+    return part.with_suffix(".version")  # holds the server's name (ETag) for the content that `part` begins
 
 
 def _name(url: str) -> str:
-    return PurePosixPath(urlsplit(url).path).name
+    """A plain name for the file at an address: the end of its path, without what a file system might refuse."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", urlsplit(url).path.rpartition("/")[2])[-100:].strip(".") or "download"
 
 
 def _size(file: Path) -> int:

@@ -1,52 +1,71 @@
 """How good is a ranking? Metrics a query, and intervals that say what a difference is worth.
 
-A run holds, for each query, the ids of its hits, best first. Every metric returns one value a
-query, shape `(n_queries,)`, in the order of the qrels; a query without hits scores 0. Definitions
-are those of trec_eval, so the values agree with `ir-measures`. Taught in notebook 01.
+A run holds, for each query, the ids of its hits, best first, or a score for each id, as BEIR, pytrec_eval and
+ranx have it. Every metric returns one value a query, shape `(n_queries,)`, in the order of the qrels; a query
+without hits scores 0. Definitions are those of trec_eval, so the values agree with `ir-measures`. Taught in
+notebook 01.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from semsearch_nb.vectors import Hits, as_count
 
-Run = Mapping[str, Sequence[str]]
-Qrels = Mapping[str, Mapping[str, int]]
+Run = Mapping[str, Sequence[str] | Mapping[str, float]]
+Qrels = Mapping[str, Mapping[str, float]]
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
-def as_run(hits: Hits, query_ids: Sequence[str], document_ids: Sequence[str] | None = None) -> dict[str, list[str]]:
-    """The ids behind `hits`: row i belongs to `query_ids[i]`, index j to `document_ids[j]`.
+def as_run(
+    hits: Hits, query_ids: Iterable[Any], document_ids: Iterable[Any] | None = None, *, skip_self: bool = False
+) -> dict[str, list[str]]:
+    """The ids behind `hits`, best first, by query. Empty places are left out; whole-number ids become strings.
 
-    Without `document_ids` the hits must hold ids themselves, as those of an index with strings do.
-    Places without a hit are left out.
+    Args:
+        hits: of the queries in their order, in NumPy or torch.
+        query_ids: one a row of `hits`.
+        document_ids: of the corpus that was searched, in its order: index j stands for `document_ids[j]`. Only
+            where `hits.holds` is "rows"; hits that hold ids are named by themselves.
+        skip_self: leave out the document that has the query's own id, where queries are documents too, as in
+            ArguAna. Search for one hit more, then.
 
     Raises:
-        ValueError: the numbers of queries differ, or an index lies outside the documents.
+        TypeError: no `Hits`, or an id that is neither a string nor a whole number.
+        ValueError: the numbers of queries differ, a query id occurs twice, a row lies outside the documents, or
+            `document_ids` is missing or one too many.
     """
-    if len(hits.indices) != len(query_ids):
-        raise ValueError(f"hits has {len(hits.indices)} rows and query_ids has {len(query_ids)}; they must match")
-    if document_ids is None:
-        if hits.indices.dtype != object:
+    if not isinstance(hits, Hits):
+        raise TypeError(f"hits must be Hits, as a search returns, not {type(hits).__name__}")
+    hits, queries = hits.numpy(), [_as_id(query, "query_ids") for query in query_ids]
+    if len(hits) != len(queries):
+        raise ValueError(f"hits has {len(hits)} rows and query_ids has {len(queries)}; they must match")
+    if len(set(queries)) < len(queries):
+        twice = next(query for position, query in enumerate(queries) if query in queries[:position])
+        raise ValueError(f"query_ids holds {twice!r} twice; a query is asked once")
+    if hits.holds == "rows":
+        if document_ids is None:
             raise ValueError("document_ids is missing, and hits has row numbers; pass the ids of the rows searched")
-        return {
-            query_id: row[there].tolist()
-            for query_id, row, there in zip(query_ids, hits.indices, hits.found, strict=True)
-        }
-    named = hits.indices[hits.found]
-    if named.size and not 0 <= named.min() <= named.max() < len(document_ids):
-        raise ValueError(
-            f"hits has indices from {named.min()} to {named.max()} and document_ids has "
-            f"{len(document_ids)}; pass the documents that were searched, in the same order"
-        )
-    return {
-        query_id: [document_ids[index] for index in row[there].tolist()]
-        for query_id, row, there in zip(query_ids, hits.indices, hits.found, strict=True)
-    }
+        documents, rows = list(document_ids), hits.indices[hits.found]
+        if rows.size and not 0 <= rows.min() <= rows.max() < len(documents):
+            raise ValueError(
+                f"hits has indices from {rows.min()} to {rows.max()} and document_ids has "
+                f"{len(documents)}; pass the documents that were searched, in the same order"
+            )
+    elif document_ids is not None:
+        raise ValueError("hits hold ids already, so that document_ids would name others; leave document_ids out")
+    run: dict[str, list[str]] = {}
+    for query, row, there in zip(queries, hits.indices, hits.found, strict=True):
+        found = row[there].tolist()
+        if hits.holds == "rows":
+            found = [documents[index] for index in found]
+        named = [_as_id(value, "document_ids" if hits.holds == "rows" else "hits") for value in found]
+        run[query] = [name for name in named if not (skip_self and name == query)]
+    return run
 
 
 def ndcg_at_k(run: Run, qrels: Qrels, k: int = 10) -> Values:
@@ -59,7 +78,7 @@ def ndcg_at_k(run: Run, qrels: Qrels, k: int = 10) -> Values:
     [0.8597]
     """
 
-    def ndcg(grades: list[int], judged: Mapping[str, int]) -> float:
+    def ndcg(grades: list[float], judged: Mapping[str, float]) -> float:
         ideal = sorted((grade for grade in judged.values() if grade > 0), reverse=True)[:k]
         return _dcg(grades) / _dcg(ideal) if ideal else 0.0
 
@@ -73,7 +92,7 @@ def recall_at_k(run: Run, qrels: Qrels, k: int = 10) -> Values:
     [0.5]
     """
 
-    def recall(grades: list[int], judged: Mapping[str, int]) -> float:
+    def recall(grades: list[float], judged: Mapping[str, float]) -> float:
         relevant = sum(grade > 0 for grade in judged.values())
         return sum(grade > 0 for grade in grades) / relevant if relevant else 0.0
 
@@ -96,7 +115,7 @@ def mrr_at_k(run: Run, qrels: Qrels, k: int = 10) -> Values:
     [0.5]
     """
 
-    def reciprocal_rank(grades: list[int], judged: Mapping[str, int]) -> float:
+    def reciprocal_rank(grades: list[float], judged: Mapping[str, float]) -> float:
         return next((1 / rank for rank, grade in enumerate(grades, 1) if grade > 0), 0.0)
 
     return _each_query(reciprocal_rank, run, qrels, k)
@@ -160,19 +179,67 @@ def paired_bootstrap(
     return bootstrap(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64), level=level, n=n, seed=seed)
 
 
-def _each_query(metric: Callable[[list[int], Mapping[str, int]], float], run: Run, qrels: Qrels, k: int) -> Values:
+def _each_query(metric: Callable[[list[float], Mapping[str, float]], float], run: Run, qrels: Qrels, k: int) -> Values:
     """`metric` of the grades of the first k hits of every judged query."""
     k = as_count(k, "k")
-    if not qrels:
-        raise ValueError("qrels is empty; without judged queries there is nothing to measure")
+    _check_qrels(qrels)
+    if not isinstance(run, Mapping):
+        raise TypeError(f"run must be a dictionary of queries, as as_run returns, not {type(run).__name__}")
+    if run and not any(query in qrels for query in run):
+        some, judged_query = next(iter(run)), next(iter(qrels))
+        raise ValueError(
+            f"run answers no query of qrels: its ids are like {some!r}, those of qrels like {judged_query!r}"
+        )
+    kinds = {_kind(document) for judged in qrels.values() for document in judged}
     values = []
-    for query_id, judged in qrels.items():
-        hits = run.get(query_id, ())
-        if len(set(hits)) != len(hits):
-            raise ValueError(f"run lists a document twice for the query {query_id!r}; a document counts once")
+    for query, judged in qrels.items():
+        hits = _ranked(run.get(query, ()), query, kinds)
         values.append(metric([judged.get(hit, 0) for hit in hits[:k]], judged))
     return np.array(values, dtype=np.float64)
 
 
-def _dcg(grades: Sequence[int]) -> float:
+def _check_qrels(qrels: Qrels) -> None:
+    if not isinstance(qrels, Mapping):
+        raise TypeError(f"qrels must be {{query: {{document: grade}}}}, not {type(qrels).__name__}")
+    if not qrels:
+        raise ValueError("qrels is empty; without judged queries there is nothing to measure")
+    for query, judged in qrels.items():
+        if not isinstance(judged, Mapping):
+            raise TypeError(f"qrels[{query!r}] must be {{document: grade}}, not {type(judged).__name__}")
+
+
+def _ranked(hits: Any, query: str, kinds: set[type]) -> list[Any]:
+    """The ids of a query's hits, best first; of equal scores the first stays first."""
+    if isinstance(hits, str):
+        raise TypeError(f"run[{query!r}] must be a list of ids, not one string")
+    if isinstance(hits, Mapping):
+        if not all(score == score for score in hits.values()):
+            raise ValueError(f"run[{query!r}] has a score that is not a number (NaN)")
+        hits = sorted(hits, key=hits.__getitem__, reverse=True)
+    listed: list[Any] = list(hits)
+    for hit in listed:
+        if kinds and _kind(hit) not in kinds:
+            wanted = " or ".join(sorted(kind.__name__ for kind in kinds))
+            raise TypeError(
+                f"run[{query!r}] must hold ids of the type {wanted}, as qrels does, and holds {hit!r:.60}; "
+                "pass ids, best first, or {id: score}"
+            )
+    if len(set(listed)) != len(listed):
+        raise ValueError(f"run lists a document twice for the query {query!r}; a document counts once")
+    return listed
+
+
+def _kind(value: Hashable) -> type:
+    return str if isinstance(value, str) else int if isinstance(value, Integral) else type(value)
+
+
+def _as_id(value: Any, name: str) -> str:
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return str(int(value))
+    raise TypeError(f"{name} must hold strings or whole numbers, and holds {value!r:.60}")
+
+
+def _dcg(grades: Sequence[float]) -> float:
     return float(sum(max(grade, 0) / np.log2(rank + 1) for rank, grade in enumerate(grades, 1)))

@@ -30,11 +30,14 @@ class Dense:
 
     def __init__(self, model: SentenceTransformer, texts: Sequence[str], *, index: Any = None) -> None:
         self.model = model
-        self._index = index or indexes.Exact().build(encoding.encode_documents(model, as_texts(texts)))
+        if index is None:  # an index that holds nothing is an index too
+            index = indexes.Exact().build(encoding.encode_documents(model, as_texts(texts)))
+        self._index = index
 
     def search(self, queries: Sequence[str], k: int = 10) -> Hits:
         """The `k` rows with the highest cosine for each query, best first."""
-        found: Hits = self._index.search(encoding.encode_queries(self.model, as_texts(queries)), k=as_count(k, "k"))
+        vectors = encoding.encode_queries(self.model, as_texts(queries, "queries"))
+        found: Hits = self._index.search(vectors, k=as_count(k, "k"))
         return found
 
 
@@ -42,7 +45,7 @@ class Dense:
 OTHERS_WEIGHT = 0.25
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hybrid:
     """Several retrievers over one corpus, fused.
 
@@ -62,5 +65,7 @@ class Hybrid:
     def search(self, queries: Sequence[str], k: int = 10) -> Hits:
         """The `k` rows that are best together, best first."""
         pool = max(as_count(self.pool, "pool"), as_count(k, "k"))
-        weights = self.weights or [1, *[OTHERS_WEIGHT] * (len(self.retrievers) - 1)]
+        queries = as_texts(queries, "queries")  # once: each retriever reads them
+        others = [OTHERS_WEIGHT] * (len(self.retrievers) - 1)
+        weights = [1, *others] if self.weights is None else [float(weight) for weight in self.weights]
         return self.fuse([retriever.search(queries, pool) for retriever in self.retrievers], k, weights=weights)

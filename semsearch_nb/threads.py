@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -32,6 +33,8 @@ def limit(n: int) -> Iterator[None]:
     before, of_torch = _limit, torch.get_num_threads()
     _limit = n
     torch.set_num_threads(n)
+    with suppress(ImportError):
+        importlib.import_module("faiss")  # brings pools of its own, and only those that are loaded are limited
     try:
         with threadpool_limits(n):
             yield

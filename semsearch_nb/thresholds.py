@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.metrics import precision_recall_curve
 
-from semsearch_nb.vectors import FloatArray
+from semsearch_nb.vectors import as_numpy
+
+Numbers = np.ndarray[Any, np.dtype[Any]]
 
 
 class Threshold(NamedTuple):
@@ -25,28 +27,23 @@ class Threshold(NamedTuple):
 class Curve(NamedTuple):
     """Precision and recall of every possible least score, in rising order of `scores`; all `(n_scores,)`."""
 
-    scores: FloatArray
-    precision: FloatArray
-    recall: FloatArray
+    scores: Numbers
+    precision: Numbers
+    recall: Numbers
 
 
 def curve(scores: Any, right: Any) -> Curve:
     """Precision and recall over the least score.
 
     Args:
-        scores: one an example, such as the score of a query's first hit; shape `(n,)`.
+        scores: one an example, such as the score of a query's first hit; shape `(n,)`, of any kind of numbers.
         right: whether the example is a match; shape `(n,)`.
 
     Raises:
+        TypeError: scores that are no numbers.
         ValueError: shapes differ, a score is not finite, or no example is right.
     """
-    scores, right = np.asarray(scores, dtype=np.float32), np.asarray(right)
-    if scores.ndim != 1 or scores.shape != right.shape:
-        raise ValueError(f"scores and right must have the same shape (n,), not {scores.shape} and {right.shape}")
-    if not np.isfinite(scores).all():
-        raise ValueError("scores must be finite")
-    if set(np.unique(right).tolist()) - {0, 1}:
-        raise ValueError("right must hold True or False for each score")
+    scores, right = _checked(scores, right)
     if not right.any():
         raise ValueError("right is False everywhere; a threshold needs examples of matches too")
     precision, recall, at = precision_recall_curve(right, scores)
@@ -59,7 +56,7 @@ def choose(scores: Any, right: Any, *, precision: float) -> Threshold:
     Measure it on other examples than those it was chosen on.
 
     Raises:
-        ValueError: as `curve`; `precision` is not between 0 and 1, or no score reaches it.
+        TypeError, ValueError: as `curve`; `precision` is not between 0 and 1, or no score reaches it.
 
     >>> choose([0.75, 0.5, 0.25, 0.1], [True, True, False, True], precision=0.9).score
     0.5
@@ -75,9 +72,29 @@ def choose(scores: Any, right: Any, *, precision: float) -> Threshold:
 
 
 def measure(scores: Any, right: Any, score: float) -> Threshold:
-    """Precision and recall of a given least score. Where nothing reaches it, precision is 1."""
-    scores, right = np.asarray(scores, dtype=np.float32), np.asarray(right, dtype=bool)
-    kept = scores >= np.float32(score)
+    """Precision and recall of a given least score. Where nothing reaches it, precision is 1.
+
+    Raises:
+        TypeError, ValueError: as `curve`, except that no example need be right.
+    """
+    scores, right = _checked(scores, right)
+    if not np.isfinite(score):
+        raise ValueError(f"score must be finite, not {score!r}")
+    kept = scores >= scores.dtype.type(score)
     precision = float(right[kept].mean()) if kept.any() else 1.0
     recall = float((right & kept).sum() / max(1, right.sum()))
     return Threshold(float(score), precision, recall)
+
+
+def _checked(scores: Any, right: Any) -> tuple[Numbers, np.ndarray[Any, np.dtype[np.bool_]]]:
+    """Both as arrays. Scores keep their kind of numbers, so that what is chosen is one of them."""
+    scores, right = as_numpy(scores), as_numpy(right)
+    if scores.ndim != 1 or scores.shape != right.shape:
+        raise ValueError(f"scores and right must have the same shape (n,), not {scores.shape} and {right.shape}")
+    if scores.dtype.kind not in "fiu":
+        raise TypeError(f"scores must be numbers, not {scores.dtype}")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores must be finite")
+    if right.dtype.kind not in "biuf" or set(np.unique(right).tolist()) - {0, 1}:
+        raise ValueError("right must hold True or False for each score")
+    return scores if scores.dtype.kind == "f" else scores.astype(np.float64), right.astype(bool)

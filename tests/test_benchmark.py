@@ -7,6 +7,7 @@ import threadpoolctl
 import torch
 
 from semsearch_nb import benchmark, indexes, threads
+from semsearch_nb.vectors import Hits
 
 
 def test_functions_take_turns_after_their_warm_up():
@@ -59,6 +60,66 @@ def test_recall_forgives_ties_and_nothing_else():
     truth = benchmark.ground_truth(vectors, [[1, 0.01], [0, 1]], 2)
     np.testing.assert_allclose(truth.recall(np.array([[0, 2], [3, 2]])), [0.5, 1])
     assert truth.recall(np.array([[0], [3]])).tolist() == [0.5, 0.5], "fewer than k hits are hits missed"
+    near = np.array([[1, 0], [np.cos(0.08), np.sin(0.08)], [np.cos(0.002), np.sin(0.002)]])  # 3e-3 and 2e-6 below
+    truth = benchmark.ground_truth(near, [[1, 0]], 1)
+    assert [truth.recall([[row]])[0] for row in range(3)] == [1, 0, 1]
+
+
+def test_recall_counts_a_hit_once_and_no_hit_never():
+    vectors = np.array([[1, 0], [1, 0.1], [1, 0.2], [1, 0.01]])
+    truth = benchmark.ground_truth(vectors, [[1, 0], [1, 0]], 2)
+    assert truth.recall([[0, 0], [3, 0]]).tolist() == [0.5, 1]
+    assert truth.recall([[0, -1], [-1, -1]]).tolist() == [0.5, 0], "-1 is not the last row, which is near"
+    hits = Hits(np.zeros((2, 2), np.float32), np.array([[0, 3], [3, 0]]))
+    assert truth.recall(hits).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("hits", "error", "message"),
+    [
+        (Hits(np.zeros((2, 1)), np.zeros((2, 1), int), "ids"), ValueError, "hits hold ids"),
+        (Hits(np.zeros((2, 1)), np.array([["a"], ["b"]], object)), ValueError, "hits hold ids"),
+        (np.array([["a"], ["b"]], object), TypeError, "must be row numbers, not of object"),
+        ([[0.0], [1.0]], TypeError, "must be row numbers, not of float64"),
+        ([[0]], ValueError, r"shape \(2, 2 or fewer\), not \(1, 1\)"),
+        ([[0, 1, 2], [0, 1, 2]], ValueError, r"not \(2, 3\)"),
+        ([[0], [4]], ValueError, "rows from 0 to 4 and truth has 3"),
+    ],
+)
+def test_recall_refuses_what_are_no_row_numbers(hits, error, message):
+    with pytest.raises(error, match=message):
+        benchmark.ground_truth(np.eye(3), np.eye(3)[:2], 2).recall(hits)
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_call_ends_when_the_device_has_done_its_work(monkeypatch, device):
+    events = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: device == "cuda")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: device == "mps")
+    monkeypatch.setattr(getattr(torch, device), "synchronize", lambda: events.append("wait"))
+    monkeypatch.setattr(time, "perf_counter", lambda: events.append("clock") or 0.0)
+    benchmark.time_call(lambda: events.append("call"), repeat=1, warm_up=0)
+    assert events == ["wait", "clock", "call", "wait", "clock"]
+
+
+def test_a_sweep_leaves_the_indexes_as_they_were(measured):
+    truth, _points = measured
+    graph = indexes.Hnswlib(effort=200).build(truth.vectors, [f"d{i}" for i in range(2_000)])
+    once, _twice = benchmark.sweep({"graph": graph}, {"graph": [300, 1, 300]}, truth, repeat=1, progress=False)
+    assert graph.effort == 200 and once.recall > 0.9, "ids of one's own are traced back to rows"
+    graph.search = lambda *_given: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        benchmark.sweep({"graph": graph}, {"graph": [7]}, truth, repeat=1, progress=False)
+    assert graph.effort == 200
+
+
+def test_a_sweep_says_what_the_library_did_not_find_alone(measured):
+    truth, points = measured
+    assert {point.completed for point in points} == {0}
+    cells = indexes.FaissIVF(400).build(truth.vectors)
+    one, all_cells = benchmark.sweep({"cells": cells}, {"cells": [1, 400]}, truth, repeat=1, progress=False)
+    assert one.completed > 0.5 > all_cells.completed == 0
+    assert "of the queries completed" in benchmark.recommend([one]).why
 
 
 def test_a_sweep_says_what_was_found_and_what_it_took(measured):
@@ -125,6 +186,10 @@ def test_bad_measurements_are_refused(measured):
     graph = indexes.Hnswlib().build(truth.vectors)
     with pytest.raises(ValueError, match="efforts has nothing for 'graph'; name some values of its ef"):
         benchmark.sweep({"graph": graph}, {}, truth)
+    with pytest.raises(ValueError, match="efforts has 'grahp', and indexes are called 'graph'"):
+        benchmark.sweep({"graph": graph}, {"graph": [1], "grahp": [2]}, truth)
+    with pytest.raises(ValueError, match="efforts has values for 'all', which looks at every vector"):
+        benchmark.sweep({"all": indexes.FaissFlat().build(truth.vectors)}, {"all": [2]}, truth)
     with pytest.raises(ValueError, match="holds 5 vectors and truth has 2000"):
         benchmark.sweep({"few": indexes.FaissFlat().build(truth.vectors[:5])}, {}, truth)
     with pytest.raises(ValueError, match="points is empty"):

@@ -45,31 +45,26 @@ def test_a_build_that_fails_leaves_nothing(own_cache):
 
     with pytest.raises(OSError, match="disk full"):
         cache.folder("things", {"a": 1}, build)
-    assert not [path for path in (own_cache / "things").iterdir() if path.is_dir()]
+    assert not [*own_cache.glob("things/*/files-*"), *own_cache.glob("things/*/*.json")]
     assert (cache.folder("things", {"a": 1}, Builder()) / "file.txt").read_text() == "content"
 
 
-def damage_content(target):
-    (target / "file.txt").write_text("contenT")
+def change_manifest(**changes):
+    def change(manifest):
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | changes))
 
-
-def truncate_manifest(target):
-    manifest = target / cache.MANIFEST
-    manifest.write_bytes(manifest.read_bytes()[:20])
-
-
-def exchange_key(target):
-    manifest = json.loads((target / cache.MANIFEST).read_text())
-    (target / cache.MANIFEST).write_text(json.dumps(manifest | {"key": {"a": 2}}))
+    return change
 
 
 DAMAGES = {
-    "changed": (damage_content, "file.txt is damaged"),
-    "file gone": (lambda target: (target / "file.txt").unlink(), "file.txt is missing"),
-    "manifest gone": (lambda target: (target / cache.MANIFEST).unlink(), "manifest.json is missing"),
-    "manifest cut": (truncate_manifest, "manifest cannot be read"),
-    "manifest a list": (lambda target: (target / cache.MANIFEST).write_text("[]"), "manifest cannot be read"),
-    "other key": (exchange_key, "another key"),
+    "changed": (lambda m: next(m.parent.glob("files-*/*")).write_text("contenT"), "file.txt is damaged"),
+    "file gone": (lambda m: next(m.parent.glob("files-*/*")).unlink(), "file.txt is missing"),
+    "another file": (lambda m: (next(m.parent.glob("files-*")) / "b").write_text(""), "b is not listed"),
+    "manifest cut": (lambda m: m.write_bytes(m.read_bytes()[:20]), "manifest.json cannot be read"),
+    "manifest a list": (lambda m: m.write_text("[]"), "not that of a saved cached folder"),
+    "other key": (change_manifest(key={"a": 2}), "another key"),
+    "no notes": (change_manifest(notes=[]), "another key"),
+    "of an earlier layout": (lambda m: m.write_text('{"key": {"a": 1}, "files": {}, "notes": {}}'), "not that of"),
 }
 
 
@@ -78,15 +73,19 @@ def test_damage_is_noticed_said_and_repaired(name):
     damage, message = DAMAGES[name]
     build = Builder()
     target = cache.folder("things", {"a": 1}, build)
-    damage(target)
-    with pytest.warns(cache.CacheWarning, match=message):
-        assert cache.folder("things", {"a": 1}, build) == target
-    assert build.calls == 2 and (target / "file.txt").read_text() == "content"
+    damage(target.parent / cache.MANIFEST)
+    with pytest.warns(cache.CacheWarning, match=message) as warned:
+        again = cache.folder("things", {"a": 1}, build)
+    assert len(warned) == 1
+    assert build.calls == 2 and [(path.name, path.read_text()) for path in again.iterdir()] == [("file.txt", "content")]
+    assert cache.folder("things", {"a": 1}, build) == again
 
 
-def fill(cache_dir, log):
-    """Fill the same key as the other processes; log each build."""
+def fill(cache_dir, log, ready=None):
+    """Fill the same key as the other processes, all at the same moment; log each build."""
     settings._current = settings.Settings(cache_dir=cache_dir)
+    if ready:
+        ready.wait(60)
 
     def build(folder):
         with log.open("a") as stream:
@@ -99,15 +98,18 @@ def fill(cache_dir, log):
     cache.folder("things", {"a": 1}, build)
 
 
+SPAWN = multiprocessing.get_context("spawn")
+
+
 def start(target, *arguments):
-    process = multiprocessing.get_context("spawn").Process(target=target, args=arguments)
+    process = SPAWN.Process(target=target, args=arguments)
     process.start()
     return process
 
 
 def test_processes_side_by_side_build_once(own_cache, tmp_path):
-    log = tmp_path / "log"
-    processes = [start(fill, own_cache, log) for _ in range(4)]
+    log, ready = tmp_path / "log", SPAWN.Barrier(4)
+    processes = [start(fill, own_cache, log, ready) for _ in range(4)]
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
@@ -129,9 +131,27 @@ def test_a_process_killed_at_any_moment_leaves_nothing_that_is_trusted(own_cache
         build = Builder()
         target = cache.folder("things", {"a": 1}, build)  # a warning here would mean a half-written folder
         complete = ["file.txt"] if build.calls else [f"{number}.txt" for number in range(5)]
-        assert sorted(path.name for path in target.iterdir()) == [*complete, cache.MANIFEST]
-        left_over = [path.name for path in target.parent.iterdir() if ".build-" in path.name]
-        assert not left_over or not build.calls
-        for path in [*target.iterdir()]:
-            path.unlink()
-        target.rmdir()
+        assert sorted(path.name for path in target.iterdir()) == complete
+        assert [path.name for path in target.parent.glob("files-*")] == [target.name]
+        cache.drop(target)
+
+
+def test_what_is_there_is_found_without_writing_and_without_a_lock(own_cache, monkeypatch):
+    target = cache.folder("things", {"a": 1}, Builder())
+    monkeypatch.setattr(cache, "place", None)
+    assert cache.folder("things", {"a": 1}, Builder()) == target
+
+
+def test_checksums_are_compared_unless_asked_not_to(own_cache):
+    target = cache.folder("things", {"a": 1}, Builder())
+    (target / "file.txt").write_text("contenT")
+    assert cache.folder("things", {"a": 1}, Builder(), verify=False) == target
+    with pytest.warns(cache.CacheWarning, match=r"file.txt is damaged"):
+        assert cache.folder("things", {"a": 1}, Builder()) != target
+
+
+def test_a_folder_that_cannot_be_written_names_the_setting(own_cache, monkeypatch):
+    (own_cache / "file").write_text("")
+    monkeypatch.setattr(settings, "_current", settings.Settings(cache_dir=own_cache / "file" / "cache"))
+    with pytest.raises(cache.CacheFolderError, match=r"file/cache cannot be written.*SEMSEARCH_CACHE_DIR.*cache_dir="):
+        cache.folder("things", {"a": 1}, Builder())

@@ -1,9 +1,10 @@
 import json
+import re
 
 import pytest
 
 from semsearch_nb import datasets
-from semsearch_nb.datasets import Collection, DatasetError, Document, Query, beir, wordnet
+from semsearch_nb.datasets import Collection, DatasetError, DatasetWarning, Document, Query, beir, wordnet
 from semsearch_nb.datasets.collection import check
 
 GOOD = {
@@ -32,11 +33,102 @@ def test_a_folder_of_ones_own(tmp_path):
     assert repr(collection).endswith("2 documents, 1 queries, 2 judgements)")
 
 
-def test_judgements_may_stand_beside_the_corpus_or_in_another_split(tmp_path):
-    write(tmp_path, **{"qrels/test.tsv": None, "qrels/dev.tsv": "q2\td2\t1\n"})
-    assert datasets.load(tmp_path, split="dev").query_ids == ["q2"]
-    (tmp_path / "qrels.tsv").write_text("q1\td1\t1\n")
-    assert datasets.load(tmp_path).query_ids == ["q1"]
+def test_the_split_s_own_file_is_read_whatever_lies_beside_it(tmp_path):
+    write(tmp_path, **{"qrels/dev.tsv": "q2\td2\t1\n", "qrels.tsv": "q1\td2\t1\n"})
+    assert datasets.load(tmp_path).qrels == {"q1": {"d1": 2, "d2": 0}}
+    assert datasets.load(tmp_path, split="dev").qrels == {"q2": {"d2": 1}}
+    with pytest.raises(DatasetError, match=r"has no split 'nonsense'; its splits are 'dev', 'test'"):
+        datasets.load(tmp_path, split="nonsense")
+
+
+def test_judgements_may_stand_beside_the_corpus(tmp_path):
+    write(tmp_path, **{"qrels/test.tsv": None, "qrels.tsv": "q1\td2\t1\n"})
+    assert datasets.load(tmp_path).qrels == {"q1": {"d2": 1}}
+    with pytest.raises(DatasetError, match=r"has no split 'dev'; its splits are 'test'"):
+        datasets.load(tmp_path, split="dev")
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    write(tmp_path / "mine")
+    assert datasets.load("~/mine").name == beir.read("~/mine").name == "mine"
+
+
+QRELS = {
+    "no header": ("q1\td1\t2\n", {"d1": 2}),
+    "a header after a blank line": ("\n\nquery-id\tcorpus-id\tscore\nq1\td1\t2\n", {"d1": 2}),
+    "a header of other names": ("qid\tdocid\trelevance\nq1\td1\t2\n", {"d1": 2}),
+    "a byte order mark and Windows' line ends": ("\ufeffq1\td1\t1\r\nq1\td2\t0\r\n", {"d1": 1, "d2": 0}),
+    "decimals": ("q1\td1\t1.0\nq1\td2\t0.5\n", {"d1": 1, "d2": 0.5}),
+    "signs and spaces": ("q1\td1\t+1\nq1\td2\t -1 \n", {"d1": 1, "d2": -1}),
+    "TREC's columns": ("q1 0 d1 2\nq1  Q0  d2  0\n", {"d1": 2, "d2": 0}),
+    "TREC's columns with tabs": ("q1\t0\td1\t2\n", {"d1": 2}),
+    "three columns with spaces": ("q1 d1 1\n", {"d1": 1}),
+    "said twice": ("q1\td1\t1\nq1\td1\t1.0\n", {"d1": 1}),
+}
+
+
+@pytest.mark.parametrize("name", QRELS)
+def test_judgements_are_read_as_they_are_published(name, tmp_path):
+    text, judged = QRELS[name]
+    found = datasets.load(write(tmp_path, **{"qrels/test.tsv": text}), strict=True).qrels["q1"]
+    assert found == judged and [type(grade) for grade in found.values()] == [type(grade) for grade in judged.values()]
+
+
+GAPS = {
+    "an absent document": (
+        {"qrels/test.tsv": "q1\td1\t1\n\nq1\tgone\t1\n"},
+        ["1 judgements of documents .*tsv, line 3"],
+    ),
+    "an absent query": ({"qrels/test.tsv": "gone\td1\t1\nq1\td1\t1\n"}, ["1 judgements of queries .*tsv, line 1"]),
+    "an empty row": (
+        {"corpus.jsonl": GOOD["corpus.jsonl"] + '{"_id": "d3", "title": " ", "text": ""}\n' * 1},
+        ["1 documents with neither title nor text .*corpus.jsonl, line 4"],
+    ),
+    "empty rows that are judged": (
+        {
+            "corpus.jsonl": GOOD["corpus.jsonl"] + '{"_id": "d3", "text": null}\n{"_id": "d4", "text": "\\n"}\n',
+            "qrels/test.tsv": "q1\td1\t1\nq1\td3\t1\nq1\td4\t2\n",
+        },
+        ["2 documents with neither .*corpus.jsonl, line 4", "2 judgements of documents .*test.tsv, line 2"],
+    ),
+    "an empty query": (
+        {
+            "queries.jsonl": GOOD["queries.jsonl"] + '{"_id": "q3", "text": ""}',
+            "qrels/test.tsv": "q1\td1\t1\nq3\td1\t1\n",
+        },
+        ["1 queries without text .*queries.jsonl, line 3", "1 judgements of queries .*test.tsv, line 2"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GAPS)
+def test_gaps_of_published_sets_are_left_out_and_counted_or_refused(name, tmp_path):
+    changes, messages = GAPS[name]
+    with pytest.warns(DatasetWarning) as caught:
+        collection = datasets.load(write(tmp_path, **changes))
+    assert len(caught) == 1
+    assert (collection.document_ids, collection.query_ids) == (["d1", "d2"], ["q1"])
+    assert set(collection.qrels["q1"]) <= {"d1", "d2"} and collection.qrels["q1"]["d1"] > 0
+    for message in messages:
+        assert re.search(message, str(caught[0].message))
+        with pytest.raises(DatasetError, match=message):
+            datasets.load(tmp_path, strict=True)
+
+
+def test_a_title_without_a_text_is_a_document(tmp_path):
+    titled = '{"_id": "d3", "title": "Spike proteins", "text": ""}\n'
+    write(tmp_path, **{"corpus.jsonl": GOOD["corpus.jsonl"] + titled, "qrels/test.tsv": "q1\td3\t1\n"})
+    collection = datasets.load(tmp_path, strict=True)
+    assert collection.document_texts[2] == "Spike proteins" and collection.qrels == {"q1": {"d3": 1}}
+
+
+def test_a_query_left_without_a_relevant_document_is_not_asked(tmp_path):
+    write(tmp_path, **{"qrels/test.tsv": "q1\td1\t1\nq2\tgone\t1\nq2\td2\t0\n"})
+    with pytest.warns(DatasetWarning):
+        assert datasets.load(tmp_path).query_ids == ["q1"]
 
 
 MALFORMED = {
@@ -48,16 +140,33 @@ MALFORMED = {
     "no id": ({"corpus.jsonl": '{"text": "a"}'}, r"corpus.jsonl, line 1: '_id' is missing"),
     "id a number": ({"corpus.jsonl": '{"_id": 1, "text": "a"}'}, r"line 1: '_id' must be a string, not 1"),
     "no text": ({"queries.jsonl": '{"_id": "q1"}'}, r"queries.jsonl, line 1: 'text' is missing"),
+    "text a list": ({"corpus.jsonl": '{"_id": "d1", "text": ["a"]}'}, r"line 1: 'text' must be a string, not \['a'\]"),
+    "title a number": ({"corpus.jsonl": '{"_id": "d1", "text": "a", "title": 7}'}, r"line 1: 'title' must be a string"),
     "metadata a list": ({"queries.jsonl": '{"_id": "q1", "text": "a", "metadata": [1]}'}, r"'metadata' must be an obj"),
-    "columns": ({"qrels/test.tsv": "q1 d1 1\n"}, r"test.tsv, line 1: expected 3 columns separated by tabs, found 1"),
-    "grade": ({"qrels/test.tsv": "q1\td1\t1\nq1\td2\tgood\n"}, r"line 2: the score must be a whole number, not 'good'"),
+    "columns": ({"qrels/test.tsv": "q1 d1\n"}, r"test.tsv, line 1: expected query, document and score.* found 2"),
+    "grade": ({"qrels/test.tsv": "q1\td1\t1\nq1\td2\tgood\n"}, r"line 2: the score must be a number, not 'good'"),
+    "first grade": ({"qrels/test.tsv": "q1\td1\tgood\nq1\td2\t1\n"}, r"line 1: the score must be a number, not 'good'"),
+    "a second header": (
+        {"qrels/test.tsv": "query-id\tcorpus-id\tscore\n" * 2},
+        r"line 2: the score must be a number, not 'score'",
+    ),
+    **{
+        f"grade {grade}": (
+            {"qrels/test.tsv": f"q1\td1\t{grade}\n"},
+            r"test.tsv, line 1: the score must be a number, not",
+        )
+        for grade in ("--1", "²", "nan", "inf", "1_0", "1,5", "٣", "")
+    },
     "judged twice": ({"qrels/test.tsv": "q1\td1\t1\nq1\td1\t2\n"}, r"line 2: 'q1' and 'd1' are judged twice, diff"),
-    "unknown query": ({"qrels/test.tsv": "q9\td1\t1\n"}, r"'q9' is judged and is not in queries.jsonl"),
-    "unknown document": ({"qrels/test.tsv": "q1\td9\t1\n"}, r"'q1' is judged against 'd9', which is no document"),
-    "id twice": ({"corpus.jsonl": '{"_id": "d1", "text": "a"}\n' * 2}, r"the document id 'd1' occurs twice"),
-    "empty text": ({"corpus.jsonl": '{"_id": "d1", "text": " "}'}, r"the document 'd1' has an empty text"),
-    "nothing relevant": ({"qrels/test.tsv": "q1\td1\t0\n"}, r"has no query"),
-    "empty corpus": ({"corpus.jsonl": "\n"}, r"has no document"),
+    "id twice": (
+        {"corpus.jsonl": '{"_id": "d1", "text": "a"}\n' * 2},
+        r"corpus.jsonl, line 2: the document id 'd1' occ",
+    ),
+    "query twice": (
+        {"queries.jsonl": '{"_id": "q1", "text": "a"}\n' * 2},
+        r"queries.jsonl, line 2: the query id 'q1' oc",
+    ),
+    "nothing relevant": ({"qrels/test.tsv": "q1\td1\t0\n"}, r"test.tsv: no query has a relevant document"),
 }
 
 
@@ -104,6 +213,31 @@ def test_without_articles_and_topics_every_third_query_is_held_out(tmp_path):
     assert held_out.query_ids == held_out.document_ids == ["2", "5"]
     asked = whole.with_queries(held_out.queries)
     assert asked.query_ids == ["2", "5"] and asked.documents == documents
+
+
+def test_check_leaves_out_documents_without_any_text():
+    documents = (Document("d", "text"), Document("e", " "), Document("t", "", "title"))
+    queries, qrels = (Query("q", "?"), Query("r", "?")), {"q": {"d": 1, "e": 1}, "r": {"e": 1}}
+    with pytest.warns(DatasetWarning, match="left out of own: 1 documents with neither title nor text, first 'e'"):
+        found = check(Collection("own", documents, queries, qrels, "here"))
+    assert (found.document_ids, found.query_ids, found.qrels) == (["d", "t"], ["q"], {"q": {"d": 1}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"documents": ()}, "own has no document"),
+        ({"queries": ()}, "own has no query"),
+        ({"documents": (Document("d", "a"),) * 2}, "the document id 'd' occurs twice"),
+        ({"queries": (Query("q", " "),)}, "the query 'q' has an empty text"),
+        ({"qrels": {}}, "no document is judged relevant to the query 'q'"),
+        ({"qrels": {"q": {"d": 1, "x": 1}}}, "is judged against 'x', which is no document"),
+    ],
+)
+def test_check_refuses_what_does_not_fit_together(changes, message):
+    whole = {"name": "own", "documents": (Document("d", "a"),), "queries": (Query("q", "?"),), "qrels": {"q": {"d": 1}}}
+    with pytest.raises(DatasetError, match=message):
+        check(Collection(**{**whole, "source": "here", **changes}))
 
 
 def test_check_passes_a_collection_through():

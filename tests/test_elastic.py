@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from semsearch_nb import benchmark, evaluation, exact, fusion, settings
 
 elastic = pytest.importorskip("semsearch_nb.elastic", reason="the extra 'elastic' is not installed")
-from elasticsearch import BadRequestError  # noqa: E402
 
 OWNER = {"user": "semsearch", "password": "correct horse"}  # of the server that conftest.py starts
 DIMENSION = 64
@@ -111,6 +111,8 @@ def test_what_is_refused_is_reported_and_the_others_go_in(create):
         "long": ({"vector": 3 * VECTORS[0]}, "vector has the length 3, and dot_product needs 1"),
         "none": ({"vector": None}, "vector is missing"),
         "words": ({"vector": ["a"] * DIMENSION}, "vector must be 64 numbers"),
+        "ragged": ({"vector": [[1.0, 2.0], [3.0]]}, "vector must be 64 numbers: .*inhomogeneous"),
+        "huge": ({"vector": np.full(DIMENSION, 1e300)}, "vector has NaN or infinite"),
         "field": ({"vector": VECTORS[0], "colour": "red"}, "introduction of .colour.* is not allowed"),
         "year": ({"vector": VECTORS[0], "year": "long ago"}, "long ago"),
         "date": ({"vector": VECTORS[0], "added": "yesterday"}, "failed to parse date field .yesterday"),
@@ -126,7 +128,14 @@ def test_what_is_refused_is_reported_and_the_others_go_in(create):
     for key, (_, reason) in bad.items():
         assert re.search(reason, reasons.pop(key)), key
     assert reasons == {7: "id must be a string (or make the index with integer_ids=True), not 7", "": "id is empty"}
-    assert str(report) == "20 indexed, 13 rejected"
+    assert str(report) == "20 indexed, 15 rejected"
+
+
+def test_vectors_of_torch_go_in(create):
+    index, rows = create(), torch.from_numpy(VECTORS[:3])
+    kinds = [rows[0].clone().requires_grad_(), rows[1].double(), rows[2].clone()]
+    assert str(send(index, [{"id": f"d{n}", "vector": vector} for n, vector in enumerate(kinds)])) == "3 indexed"
+    assert index.search(VECTORS[:3], k=1).indices.tolist() == [["d0"], ["d1"], ["d2"]]
 
 
 def test_a_second_run_doubles_nothing(create):
@@ -149,7 +158,8 @@ def test_whole_numbers_as_ids_come_back_as_such(create):
     index = create(fields={}, integer_ids=True)
     report = send(index, ({"id": row, "vector": vector} for row, vector in enumerate(VECTORS)))
     hits, truth = index.search(QUERIES), exact.search(QUERIES, VECTORS)
-    assert report.indexed == 400 and hits.indices.dtype == np.int64
+    assert report.indexed == 400 and hits.indices.dtype == np.int64 and hits.holds == "rows"
+    assert index.search(QUERIES, similarity=0.99).indices.tolist() == [[-1] * 10] * 20
     assert np.array_equal(hits.indices, truth.indices)
     assert send(index, [{"id": "text", "vector": VECTORS[0]}]).rejected[0].reason.startswith("id must be a whole")
 
@@ -235,9 +245,9 @@ def test_a_server_that_stays_busy_ends_in_an_error_that_says_how_far_it_came(cre
 
 def test_a_flat_index_is_exact_and_scores_are_cosines(filled):
     truth = exact.search(QUERIES, VECTORS)
-    for hits in (filled.search(QUERIES), filled.search_exact(QUERIES)):
-        assert np.array_equal(numbers_of(hits), truth.indices)
-        assert np.allclose(hits.scores, truth.scores, atol=1e-6)
+    hits = filled.search(QUERIES)
+    assert np.array_equal(numbers_of(hits), truth.indices) and hits.holds == "ids"
+    assert np.allclose(hits.scores, truth.scores, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in elastic.KINDS if kind != "flat"])
@@ -371,18 +381,12 @@ INDEX_CASES = {
     "oversample": (lambda i: i.search(QUERIES, oversample=2), ValueError, r"oversample goes with codes; .*'flat'"),
     "field": (lambda i: i.search(QUERIES, filter={"yeer": 1}), ValueError, r"filter names the field 'yeer'.*title, t"),
     "text field": (lambda i: i.search(QUERIES, filter={"title": "lava"}), ValueError, r"filter names 'title'.*is text"),
-    "bounds": (lambda i: i.search(QUERIES, filter={"year": {"from": 1}}), ValueError, r"filter\['year'\].*gt, gte"),
-    "None": (lambda i: i.search(QUERIES, filter={"year": None}), ValueError, r"filter\['year'\] is None"),
+    "bounds": (lambda i: i.search(QUERIES, filter={"year": {"above": 1}}), elastic.ElasticError, r"above"),
+    "None": (lambda i: i.search(QUERIES, filter={"year": None}), elastic.ElasticError, r"null"),
     "no filter": (lambda i: i.search(QUERIES, post_filter="t1"), TypeError, r"post_filter must be a dictionary"),
     "value": (lambda i: i.search(QUERIES, filter={"year": "long ago"}), elastic.ElasticError, r"long ago"),
     "no text": (lambda i: i.search_text(["lava", " "]), ValueError, r"texts\[1\] is empty"),
     "one text": (lambda i: i.search_text("lava"), TypeError, r"texts must be a list of strings"),
-    "no such text": (
-        lambda i: i.search_text(["lava"], fields=["topic"]),
-        ValueError,
-        r"fields must name.*\(title\).*topic",
-    ),
-    "no fields": (lambda i: i.search_text(["lava"], fields=[]), ValueError, r"fields must name"),
     "uneven": (lambda i: i.search_hybrid(["lava"], QUERIES), ValueError, r"answers 20 queries.*fuse"),
     "no such id": (lambda i: i.documents(["d0", "d999"]), KeyError, r"does not hold 1 of the ids.*d999"),
     "no dictionary": (lambda i: send(i, ["text"]), TypeError, r"documents\[0\] must be a dictionary, not str"),
@@ -409,16 +413,19 @@ INDEX_CASES = {
 CREATE_CASES = {
     "kind": ({"kind": "ivf"}, ValueError, r"kind must be one of flat.*not 'ivf'"),
     "similarity": ({"similarity": "l2_norm"}, ValueError, r"similarity must be one of dot_product, cosine"),
-    "field type": ({"fields": {"year": "int"}}, ValueError, r"fields\['year'\] must be one of text.*not 'int'"),
+    "field type": (
+        {"fields": {"year": "int"}},
+        elastic.ElasticError,
+        r"mapper type \[int\] declared on field \[year\] does not exist|No handler for type",
+    ),
     "field name": ({"fields": {"vector": "text"}}, ValueError, r"fields must not name 'vector'"),
-    "dimension": ({"dimension": 5000}, ValueError, r"dimension must be at most 4,096"),
+    "dimension": ({"dimension": 5000}, elastic.ElasticError, r"4096"),
     "no dimension": ({"dimension": 1.5}, TypeError, r"dimension must be a whole number"),
-    "bbq": ({"kind": "bbq_flat", "dimension": 32}, ValueError, r"dimension must be at least 64 for 'bbq_flat'"),
-    "int4": ({"kind": "int4_hnsw", "dimension": 65}, ValueError, r"dimension must be even"),
+    "bbq": ({"kind": "bbq_flat", "dimension": 32}, elastic.ElasticError, r"64"),
+    "int4": ({"kind": "int4_hnsw", "dimension": 65}, elastic.ElasticError, r"even"),
     "model": ({"model": ""}, ValueError, r"model must be the name"),
-    "replicas": ({"replicas": -1}, ValueError, r"replicas must be a whole number of at least 0"),
+    "replicas": ({"replicas": -1}, elastic.ElasticError, r"must be >= 0"),
     "shards": ({"shards": 0}, ValueError, r"shards must be at least 1"),
-    "analyzer": ({"analyzer": "klingon"}, elastic.ElasticError, r"klingon"),
 }
 
 
@@ -445,20 +452,6 @@ def test_an_index_is_not_made_twice_and_one_of_other_make_is_not_taken(create, e
         index.read()
 
 
-def test_exact_search_of_a_graph_needs_a_server_with_scripts(create):
-    index = create(kind="hnsw")
-    send(index, documents(50))
-    match_all = {"script_score": {"query": {"match_all": {}}, "script": {"source": "1"}}}
-    try:
-        index.client.search(index=index.name, query=match_all)
-    except BadRequestError:
-        with pytest.raises(elastic.ElasticError, match=r"runs no scripts; .* create the index with kind='flat'"):
-            index.search_exact(QUERIES)
-    else:
-        hits, allowed = index.search_exact(QUERIES, filter={"topic": "t1"}), np.arange(1, 50, 4)
-        assert np.array_equal(numbers_of(hits), allowed[exact.search(QUERIES, VECTORS[allowed]).indices])
-
-
 # Connecting
 
 CONNECT_CASES = {
@@ -472,7 +465,7 @@ CONNECT_CASES = {
     "unreachable": (
         {"url": "http://127.0.0.1:9"},
         elastic.ElasticError,
-        r"nothing answers.*:9 .*SEMSEARCH.*docker run",
+        r":9 does not answer.*SEMSEARCH.*docker run",
     ),
 }
 
@@ -550,6 +543,8 @@ class Ranges(http.server.SimpleHTTPRequestHandler):
         type(self).resumed |= start > 0
         self.send_response(206 if start else 200)
         self.send_header("ETag", '"1"')
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         breaks = not type(self).broken and len(content) > 1000
@@ -665,5 +660,5 @@ def test_a_cluster_from_the_web_goes_on_without_the_node_that_was_killed(web, el
         assert (report.indexed, report.rejected, len(index)) == (2000, [], 2000)
         assert index.search(QUERIES).found.all()
     assert not server.folder.exists()
-    with pytest.raises(elastic.ElasticError, match="nothing answers"):
+    with pytest.raises(elastic.ElasticError, match="does not answer"):
         server.connect()

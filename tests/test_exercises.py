@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from semsearch_nb import exercises
@@ -26,3 +27,55 @@ from semsearch_nb import exercises
 def test_every_answer_gets_a_sentence(answer, test, said, capsys):
     exercises.check(answer, test, because="because.")
     assert capsys.readouterr().out.startswith(said)
+
+
+class Odd:
+    """An answer that cannot even be compared or shown."""
+
+    def __eq__(self, other):
+        raise RuntimeError("no comparison")
+
+    __hash__ = None
+
+    def __repr__(self):
+        raise AssertionError("no repr")
+
+
+def fails(error):
+    def function(*_):
+        raise error
+
+    return function
+
+
+def endless(*arguments):
+    return endless(*arguments)
+
+
+ERRORS = [
+    NameError("no x"),
+    ZeroDivisionError(),
+    AssertionError(),
+    RuntimeError(),
+    OSError(),
+    StopIteration(),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("answer", [*map(fails, ERRORS), endless, lambda *_: 1 / 0, lambda *_: no_such_name])  # noqa: F821
+def test_an_answer_that_fails_gets_a_hint_and_no_traceback(answer, capsys):
+    exercises.check(answer, exercises.holds(lambda function: function(-1) == 1, "hint"))
+    assert capsys.readouterr().out.startswith("Not yet: the answer has another form than expected (")
+
+
+@pytest.mark.parametrize("make", [exercises.equals, exercises.contains, lambda e, h: exercises.close_to(0.5, 0.1, h)])
+@pytest.mark.parametrize("answer", [Odd(), np.zeros(3), None, object(), float("nan"), [[1], [2]]])
+def test_no_answer_of_any_kind_is_a_traceback(make, answer, capsys):
+    exercises.check(answer, make(["a"], "hint"))
+    assert capsys.readouterr().out.startswith("Not yet: ")
+
+
+def test_an_answer_that_is_stopped_by_hand_stops():
+    with pytest.raises(KeyboardInterrupt):
+        exercises.check(fails(KeyboardInterrupt()), exercises.holds(lambda function: function(1), "hint"))

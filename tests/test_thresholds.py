@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,26 @@ def test_what_was_chosen_keeps_its_promise_and_no_lower_score_does(examples):
     assert chosen == thresholds.measure(scores, right, chosen.score)
 
 
+@pytest.mark.parametrize("dtype", [None, np.float16, np.float32, np.float64, "torch"])
+def test_the_chosen_score_is_one_of_those_that_were_passed(dtype):
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        scores, right = generator.random(10).round(2).tolist(), generator.random(10) < 0.6
+        if not right.any():
+            continue
+        passed = torch.tensor(scores) if dtype == "torch" else np.array(scores, dtype) if dtype else scores
+        chosen = thresholds.choose(passed, right, precision=float(right.mean()))
+        reach = np.array([float(score) >= chosen.score for score in passed])
+        assert chosen.score in [float(score) for score in passed]
+        assert (reach & right).sum() / right.sum() == chosen.recall and right[reach].mean() == chosen.precision
+
+
+def test_whole_numbers_may_be_scores():
+    assert thresholds.choose([3, 2, 1], [True, True, False], precision=1) == (2.0, 1.0, 1.0)
+    assert thresholds.measure([3, 2, 1], [True, False, False], 2.5) == (2.5, 1.0, 1.0)
+    assert thresholds.measure(np.float32([0.7, 0.2]), [1, 1], np.float64(0.7)) == (0.7, 1.0, 0.5)
+
+
 def test_nothing_above_the_threshold_is_perfectly_precise_and_finds_nothing():
     assert thresholds.measure(SCORES, RIGHT, 0.95) == (0.95, 1.0, 0.0)
 
@@ -43,6 +64,8 @@ def test_nothing_above_the_threshold_is_perfectly_precise_and_finds_nothing():
         ([[0.1]], [[True]], 0.5, "same shape"),
         ([0.1, np.nan], [True, False], 0.5, "finite"),
         ([0.1, 0.2], [2, 0], 0.5, "True or False"),
+        ([0.1, 0.2], ["yes", "no"], 0.5, "True or False"),
+        ([0.1, 0.2], True, 0.5, "same shape"),
         ([0.1, 0.2], [False, False], 0.5, "False everywhere"),
         ([0.1, 0.2], [True, False], 0, "between 0 and 1"),
         ([0.1, 0.2], [True, False], 1.5, "between 0 and 1"),
@@ -52,3 +75,19 @@ def test_nothing_above_the_threshold_is_perfectly_precise_and_finds_nothing():
 def test_bad_input_is_named(scores, right, precision, message):
     with pytest.raises(ValueError, match=message):
         thresholds.choose(scores, right, precision=precision)
+
+
+@pytest.mark.parametrize(
+    ("scores", "right", "score", "error", "message"),
+    [
+        ([np.nan, 0.2], [True, False], 0.1, ValueError, "scores must be finite"),
+        ([0.3, 0.2, 0.1], [True], 0.1, ValueError, "same shape"),
+        ([0.3, 0.2], True, 0.1, ValueError, "same shape"),
+        ([0.3, 0.2], [2, -1], 0.1, ValueError, "True or False"),
+        (["0.3", "0.2"], [True, False], 0.1, TypeError, "scores must be numbers"),
+        ([0.3, 0.2], [True, False], np.nan, ValueError, "score must be finite"),
+    ],
+)
+def test_measuring_checks_its_input_too(scores, right, score, error, message):
+    with pytest.raises(error, match=message):
+        thresholds.measure(scores, right, score)

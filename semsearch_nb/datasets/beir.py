@@ -2,17 +2,32 @@
 
 corpus.jsonl      {"_id": "d1", "title": "…", "text": "…", "metadata": {…}}   title, metadata optional
 queries.jsonl     {"_id": "q1", "text": "…", "metadata": {…}}
-qrels/test.tsv    query-id TAB corpus-id TAB score, with this header line
+qrels/test.tsv    query-id TAB corpus-id TAB score, with this header line or without; or TREC's four columns
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import re
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, check
+from semsearch_nb.datasets.collection import Collection, DatasetError, DatasetWarning, Document, Query, check
+from semsearch_nb.datasets.reading import field, json_lines, lines
+
+HEADER = {
+    "query",
+    "query-id",
+    "query_id",
+    "qid",
+    "topic",
+    "score",
+    "relevance",
+    "label",
+    "grade",
+}  # first or last column
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
 def read(
@@ -21,33 +36,63 @@ def read(
     name: str | None = None,
     split: str = "test",
     source: str = "",
-    documents: tuple[Document, ...] | None = None,
+    strict: bool = False,
+    documents: Sequence[Document] | None = None,
 ) -> Collection:
-    """Read a folder in the BEIR layout; queries without a judgement in the split are left out.
+    """Read a folder in the BEIR layout; queries without a relevant document in the split are left out.
 
-    The judgements are looked for in `qrels/SPLIT.tsv`, then in `qrels.tsv`. Where `documents` are given they
-    take the place of `corpus.jsonl`.
+    The judgements are those of `qrels/SPLIT.tsv`; `qrels.tsv` is read where there is no folder `qrels`. Data as
+    published have rows without any text, and judgements of documents or queries that are not there. They are
+    left out, and one warning counts them; a title without a text is a document as any other.
+
+    Args:
+        strict: refuse such data instead.
+        documents: in place of those in `corpus.jsonl`.
 
     Raises:
-        DatasetError: a file is missing, or a line is malformed; the message names file and line.
+        DatasetError: a file or the split is missing, or a line is malformed; the message names file and line.
+
+    Warns:
+        DatasetWarning: what was left out, how many, and file and line of the first.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder; a data set in the BEIR layout is one with corpus.jsonl")
-    documents = documents or _read_documents(folder / "corpus.jsonl")
-    queries = read_queries(folder / "queries.jsonl")
-    qrels = read_qrels(_qrels_file(folder, split))
-    known = {query.id for query in queries}
-    for query_id in qrels:
-        if query_id not in known:
-            raise DatasetError(f"{_qrels_file(folder, split)}: {query_id!r} is judged and is not in queries.jsonl")
-    relevant = {query_id for query_id, judged in qrels.items() if any(grade > 0 for grade in judged.values())}
+    left_out: dict[str, list[str]] = {}  # the places of each kind of gap
+    known = {document.id: document for document in documents or ()}
+    for where, row in json_lines(folder / "corpus.jsonl") if documents is None else ():
+        document = Document(_new_id(row, known, "document", where), *_texts(row, where), _metadata(row, where))
+        known[document.id] = document
+        if not document.full_text:
+            left_out.setdefault("documents with neither title nor text", []).append(where)
+    queries: dict[str, Query] = {}
+    for where, query in _queries(folder / "queries.jsonl"):
+        queries[query.id] = query
+        if not query.text:
+            left_out.setdefault("queries without text", []).append(where)
+    qrels: dict[str, dict[str, float]] = {query_id: {} for query_id in queries}
+    file = _qrels_file(folder, split)
+    for where, query_id, document_id, grade in _judgements(file):
+        if query_id not in queries or not queries[query_id].text:
+            left_out.setdefault("judgements of queries that queries.jsonl does not hold", []).append(where)
+        elif document_id not in known or not known[document_id].full_text:
+            left_out.setdefault("judgements of documents that corpus.jsonl does not hold", []).append(where)
+        elif qrels[query_id].setdefault(document_id, grade) != grade:
+            raise DatasetError(f"{where}: {query_id!r} and {document_id!r} are judged twice, differently")
+    if left_out:
+        gaps = ", ".join(f"{len(places)} {kind} (the first: {places[0]})" for kind, places in left_out.items())
+        if strict:
+            raise DatasetError(f"{gaps}; without strict=True they are left out")
+        warnings.warn(f"left out of {folder.name}: {gaps}", DatasetWarning, stacklevel=3)
+    asked = [query for query in queries.values() if any(grade > 0 for grade in qrels[query.id].values())]
+    if not asked:
+        raise DatasetError(f"{file}: no query has a relevant document, that is one with a score above 0")
     return check(
         Collection(
-            name=name or folder.name,
-            documents=documents,
-            queries=tuple(query for query in queries if query.id in relevant),
-            qrels={query.id: qrels[query.id] for query in queries if query.id in relevant},
+            name=name or folder.resolve().name,
+            documents=tuple(document for document in known.values() if document.full_text),
+            queries=tuple(asked),
+            qrels={query.id: qrels[query.id] for query in asked},
             source=source or f"the folder {folder.name}, BEIR layout",
         )
     )
@@ -59,95 +104,64 @@ def read_queries(file: Path) -> tuple[Query, ...]:
     Raises:
         DatasetError: the file is missing, or a line is malformed.
     """
-    return tuple(
-        Query(_string(row, "_id", where), _string(row, "text", where), _mapping(row, where))
-        for where, row in _json_lines(file)
-    )
+    return tuple(query for _, query in _queries(file))
 
 
-def read_qrels(file: Path) -> dict[str, dict[str, int]]:
-    """Judgements by query, in the order of the file; a header line is skipped.
-
-    Raises:
-        DatasetError: the file is missing, or a line is malformed.
-    """
-    qrels: dict[str, dict[str, int]] = {}
-    for number, line in lines(file):
-        where = f"{file}, line {number}"
-        columns = line.split("\t")
-        if len(columns) != 3:
-            raise DatasetError(f"{where}: expected 3 columns separated by tabs, found {len(columns)}")
-        query_id, document_id, grade = columns
-        if number == 1 and not grade.lstrip("-").isdigit():
-            continue
-        if not grade.lstrip("-").isdigit():
-            raise DatasetError(f"{where}: the score must be a whole number, not {grade!r}")
-        judged = qrels.setdefault(query_id, {})
-        if judged.setdefault(document_id, int(grade)) != int(grade):
-            raise DatasetError(f"{where}: {query_id!r} and {document_id!r} are judged twice, differently")
-    return qrels
-
-
-def lines(file: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file that are not blank, without their ends, counted from 1.
-
-    Raises:
-        DatasetError: the file is missing or is not UTF-8.
-    """
-    try:
-        # newline="\n": str.splitlines would also split at U+2028, which texts contain.
-        with file.open(encoding="utf-8", newline="\n") as stream:
-            for number, line in enumerate(stream, 1):
-                line = line.rstrip("\r\n")
-                if line.strip():
-                    yield number, line
-    except FileNotFoundError:
-        raise DatasetError(f"{file} is missing") from None
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{file} is not UTF-8 text: {error}") from None
-
-
-def _read_documents(file: Path) -> tuple[Document, ...]:
-    return tuple(
-        Document(
-            _string(row, "_id", where),
-            _string(row, "text", where),
-            _string(row, "title", where, default=""),
-            _mapping(row, where),
-        )
-        for where, row in _json_lines(file)
-    )
+def _queries(file: Path) -> Iterator[tuple[str, Query]]:
+    known: dict[str, Query] = {}
+    for where, row in json_lines(file):
+        query = Query(_new_id(row, known, "query", where), _texts(row, where)[0], _metadata(row, where))
+        known[query.id] = query
+        yield where, query
 
 
 def _qrels_file(folder: Path, split: str) -> Path:
-    plain = folder / "qrels.tsv"
-    return plain if plain.is_file() else folder / "qrels" / f"{split}.tsv"
+    """Where the judgements of the split are."""
+    plain, files = folder / "qrels.tsv", {file.stem: file for file in sorted((folder / "qrels").glob("*.tsv"))}
+    if not files and plain.is_file():
+        files = {"test": plain}
+    if not files:
+        raise DatasetError(f"{folder / 'qrels' / f'{split}.tsv'} is missing")
+    if split not in files:
+        raise DatasetError(f"{folder} has no split {split!r}; its splits are {', '.join(map(repr, files))}")
+    return files[split]
 
 
-def _json_lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in lines(file):
+def _judgements(file: Path) -> Iterator[tuple[str, str, str, float]]:
+    """Where it stands, query, document and grade; a grade without decimals is a whole number."""
+    for position, (number, line) in enumerate(lines(file)):
         where = f"{file}, line {number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DatasetError(f"{where}: not a JSON object ({error})") from None
-        if not isinstance(row, dict):
-            raise DatasetError(f"{where}: not a JSON object")
-        yield where, row
+        columns = line.split("\t") if "\t" in line else line.split()
+        if len(columns) not in (3, 4):
+            raise DatasetError(
+                f"{where}: expected query, document and score, or TREC's four columns, separated by tabs, "
+                f"found {len(columns)}"
+            )
+        query_id, document_id, grade = columns[0], columns[-2], columns[-1].strip()
+        if NUMBER.fullmatch(grade):
+            value = float(grade)
+            yield where, query_id, document_id, int(value) if value.is_integer() else value
+        elif position or not {query_id.strip().casefold(), grade.casefold()} & HEADER:
+            raise DatasetError(f"{where}: the score must be a number, not {grade!r}")
 
 
-def _string(row: dict[str, Any], key: str, where: str, default: str | None = None) -> str:
-    value = row.get(key, default)
-    if value is None and default is not None:
-        return default
-    if not isinstance(value, str):
-        problem = "is missing" if key not in row else f"must be a string, not {value!r}"
-        raise DatasetError(f"{where}: {key!r} {problem}")
-    return value
+def _new_id(row: dict[str, Any], known: dict[str, Any], kind: str, where: str) -> str:
+    if (key := field(row, "_id", str, where)) in known:
+        raise DatasetError(f"{where}: the {kind} id {key!r} occurs twice")
+    return key
 
 
-def _mapping(row: dict[str, Any], where: str) -> dict[str, Any]:
-    value = row.get("metadata") or {}
-    if not isinstance(value, dict):
-        raise DatasetError(f"{where}: 'metadata' must be an object, not {value!r}")
-    return value
+def _texts(row: dict[str, Any], where: str) -> tuple[str, str]:
+    """Text and title; blank where they are so, null, or (the title) missing."""
+    if "text" not in row:
+        raise DatasetError(f"{where}: 'text' is missing")
+    found = row["text"] or "", row.get("title") or ""
+    for key, value in zip(("text", "title"), found, strict=True):
+        if not isinstance(value, str):
+            raise DatasetError(f"{where}: {key!r} must be a string, not {value!r:.60}")
+    text, title = (value if value.strip() else "" for value in found)
+    return text, title
+
+
+def _metadata(row: dict[str, Any], where: str) -> dict[str, Any]:
+    return field(row, "metadata", dict, where) if row.get("metadata") else {}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-Qrels = Mapping[str, Mapping[str, int]]
+Qrels = Mapping[str, Mapping[str, float]]
 
 
 class DatasetError(ValueError):
     """A data set is missing or malformed; the message names the file and line and what to do."""
+
+
+class DatasetWarning(UserWarning):
+    """Something of a data set was left out; the message says what, how many, and where the first is."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Document:
     @property
     def full_text(self) -> str:
         """Title and text as one string, which is what is indexed and encoded."""
-        return f"{self.title}. {self.text}" if self.title else self.text
+        return ". ".join(part for part in (self.title, self.text) if part)
 
 
 @dataclass(frozen=True)
@@ -115,10 +120,15 @@ class Collection:
 
 
 def check(collection: Collection) -> Collection:
-    """`collection` itself, if its ids are unique, no text is empty and every query is judged.
+    """`collection`, if its ids are unique, no query is empty and every query has a relevant document.
+
+    Documents with neither title nor text are left out, with what is judged of them and who asks for them alone.
 
     Raises:
         DatasetError: what is wrong, with the id of the first case.
+
+    Warns:
+        DatasetWarning: how many documents were left out.
     """
     name = collection.name
     for kind, items in (("document", collection.documents), ("query", collection.queries)):
@@ -128,15 +138,30 @@ def check(collection: Collection) -> Collection:
         for item in items:
             if item.id in seen:
                 raise DatasetError(f"{name}: the {kind} id {item.id!r} occurs twice")
-            if not item.text.strip():
-                raise DatasetError(f"{name}: the {kind} {item.id!r} has an empty text")
             seen.add(item.id)
     documents = set(collection.document_ids)
     for query in collection.queries:
         judged = collection.qrels.get(query.id, {})
+        if not query.text.strip():
+            raise DatasetError(f"{name}: the query {query.id!r} has an empty text")
         if not any(grade > 0 for grade in judged.values()):
             raise DatasetError(f"{name}: no document is judged relevant to the query {query.id!r}")
         unknown = next((document for document in judged if document not in documents), None)
         if unknown is not None:
             raise DatasetError(f"{name}: the query {query.id!r} is judged against {unknown!r}, which is no document")
-    return collection
+    return _without_empty_documents(collection)
+
+
+def _without_empty_documents(collection: Collection) -> Collection:
+    empty = [document.id for document in collection.documents if not document.full_text.strip()]
+    if not empty:
+        return collection
+    message = f"left out of {collection.name}: {len(empty)} documents with neither title nor text, first {empty[0]!r}"
+    warnings.warn(message, DatasetWarning, stacklevel=4)
+    gone = set(empty)
+    qrels = {query: {d: grade for d, grade in of.items() if d not in gone} for query, of in collection.qrels.items()}
+    asked = tuple(query for query in collection.queries if any(grade > 0 for grade in qrels[query.id].values()))
+    kept = tuple(document for document in collection.documents if document.id not in gone)
+    return check(
+        replace(collection, documents=kept, queries=asked, qrels={query.id: qrels[query.id] for query in asked})
+    )

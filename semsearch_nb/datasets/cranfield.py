@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from semsearch_nb.datasets.beir import lines
 from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, check
-from semsearch_nb.datasets.reading import text_file
+from semsearch_nb.datasets.reading import lines, text_file
 
 SOURCE = "Cranfield 1400 (Cleverdon 1967), for research"
 RECORD = re.compile(r"^\.I +(\d+) *\n", re.MULTILINE)

@@ -31,16 +31,14 @@ def papers(file: Path) -> list[Document]:
     for number, row in enumerate(rows, 1):
         where = f"{file}, paper {number}"
         title, url, year = (field(row, key, str, where).strip() for key in ("title", "url", "year"))
-        abstract = row.get("abstract") or ""
-        if not isinstance(abstract, str):
-            raise DatasetError(f"{where}: 'abstract' must be a string, not {abstract!r:.60}")
+        abstract = field(row, "abstract", str, where).strip() if row.get("abstract") else ""
         if not year.isdecimal():
             raise DatasetError(f"{where}: 'year' must be a year, not {year!r}")
         metadata = {"year": int(year), "venue": row.get("venue", ""), "url": url, "authors": row.get("authors", [])}
         paper_id = url.rstrip("/").rsplit("/", 1)[-1]
         if paper_id in found:
             raise DatasetError(f"{where}: the paper {paper_id!r} occurs twice")
-        found[paper_id] = Document(paper_id, abstract.strip(), title, metadata)
+        found[paper_id] = Document(paper_id, abstract, title, metadata)
     return list(found.values())
 
 

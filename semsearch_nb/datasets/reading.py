@@ -42,21 +42,41 @@ def json_file(file: Path) -> Any:
         raise DatasetError(f"{file} is not JSON: {error}") from None
 
 
-def compressed_lines(file: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a gzip file of UTF-8 text that are not blank, counted from 1.
+def lines(file: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a UTF-8 file that are not blank, without their ends, counted from 1; `.gz` is unpacked.
 
     Raises:
         DatasetError: the file is missing, cut off or not such a file.
     """
     try:
-        with gzip.open(file, "rt", encoding="utf-8", newline="\n") as stream:
+        # newline="\n": str.splitlines would also split at U+2028, which texts contain.
+        with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8-sig", newline="\n") as stream:
             for number, line in enumerate(stream, 1):
                 if line.strip():
-                    yield number, line
+                    yield number, line.rstrip("\r\n")
     except FileNotFoundError:
         raise DatasetError(f"{file} is missing") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{file} is not UTF-8 text: {error}") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DatasetError(f"{file} is not a whole gzip file of UTF-8 text: {error}") from None
+
+
+def json_lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where it stands, and the JSON object, of each line of a file as `lines` reads it.
+
+    Raises:
+        DatasetError: also for a line that is no object.
+    """
+    for number, line in lines(file):
+        where = f"{file}, line {number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DatasetError(f"{where}: not a JSON object ({error})") from None
+        if not isinstance(row, dict):
+            raise DatasetError(f"{where}: not a JSON object")
+        yield where, row
 
 
 def parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -110,12 +130,11 @@ def first(items: Iterable[T], limit: int | None) -> list[T]:
     return list(items)[: None if limit is None else as_count(limit, "limit")]
 
 
-def from_pairs(name: str, pairs: Iterable[tuple[str, str, bool]], source: str, limit: int | None = None) -> Collection:
+def from_pairs(name: str, pairs: Iterable[tuple[str, str, bool]], source: str) -> Collection:
     """A collection from triples of query, document, and whether the document is relevant.
 
     Equal texts are one query (q1, q2, …) or one document (d1, d2, …), in the order in which they
-    first appear. Queries without a relevant document are left out, their documents stay. With a
-    `limit` the first queries are kept, and all documents.
+    first appear. Queries without a relevant document are left out, their documents stay.
     """
     queries: dict[str, str] = {}
     documents: dict[str, str] = {}
@@ -125,7 +144,7 @@ def from_pairs(name: str, pairs: Iterable[tuple[str, str, bool]], source: str, l
         document_id = documents.setdefault(document.strip(), f"d{len(documents) + 1}")
         if relevant:
             qrels.setdefault(query_id, {})[document_id] = 1
-    asked = first((Query(key, text) for text, key in queries.items() if key in qrels), limit)
+    asked = [Query(key, text) for text, key in queries.items() if key in qrels]
     return check(
         Collection(
             name=name,

@@ -11,24 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, check
-from semsearch_nb.datasets.reading import field, first, json_file
+from semsearch_nb.datasets.reading import field, json_file
 
 SOURCE = "SQuAD 1.1 (Rajpurkar et al. 2016), CC BY-SA 4.0"
 CROSS_SOURCE = "XQuAD (Artetxe et al. 2020), CC BY-SA 4.0"
 
 
-def read(file: Path, *, limit: int | None = None) -> Collection:
+def read(file: Path) -> Collection:
     """Documents are the paragraphs, without the article's title, which is in their metadata.
-
-    Args:
-        file: `dev-v1.1.json` or another file in this format.
-        limit: only the first questions; the documents stay.
 
     Raises:
         DatasetError: the file is missing or malformed; the message names article and paragraph.
     """
-    documents, queries, answers = _parse(Path(file))
-    return _collection("squad", documents, first(queries, limit), answers, SOURCE)
+    documents, queries, qrels = _parse(Path(file))
+    return check(Collection("squad", documents, queries, qrels, SOURCE))
 
 
 def read_cross(english_file: Path, question_file: Path) -> Collection:
@@ -39,34 +35,28 @@ def read_cross(english_file: Path, question_file: Path) -> Collection:
     Raises:
         DatasetError: a file is missing or malformed, or a question has no English counterpart.
     """
-    documents, _, answers = _parse(Path(english_file))
+    documents, _, qrels = _parse(Path(english_file))
     _, queries, _ = _parse(Path(question_file))
     for query in queries:
-        if query.id not in answers:
+        if query.id not in qrels:
             raise DatasetError(f"{question_file}: the question {query.id!r} is not in {english_file}")
-    return _collection(Path(question_file).stem.replace(".", "-"), documents, queries, answers, CROSS_SOURCE)
+    name, asked = Path(question_file).stem.replace(".", "-"), {query.id: qrels[query.id] for query in queries}
+    return check(Collection(name, documents, queries, asked, CROSS_SOURCE))
 
 
-def _collection(
-    name: str, documents: list[Document], queries: list[Query], answers: dict[str, str], source: str
-) -> Collection:
-    qrels = {query.id: {answers[query.id]: 1} for query in queries}
-    return check(Collection(name, tuple(documents), tuple(queries), qrels, source))
-
-
-def _parse(file: Path) -> tuple[list[Document], list[Query], dict[str, str]]:
-    """Documents, queries, and for each query's id the id of its paragraph; equal paragraphs are one document."""
+def _parse(file: Path) -> tuple[tuple[Document, ...], tuple[Query, ...], dict[str, dict[str, int]]]:
+    """Documents, queries and judgements; equal paragraphs are one document."""
     documents: dict[str, Document] = {}
     queries: list[Query] = []
-    answers: dict[str, str] = {}
+    qrels: dict[str, dict[str, int]] = {}
     for where, title, paragraph in _paragraphs(file):
         text = field(paragraph, "context", str, where).strip()
         document = documents.setdefault(text, Document(f"p{len(documents) + 1}", text, metadata={"article": title}))
         for question in field(paragraph, "qas", list, where):
             query = Query(field(question, "id", str, where), field(question, "question", str, where).strip())
             queries.append(query)
-            answers[query.id] = document.id
-    return list(documents.values()), queries, answers
+            qrels[query.id] = {document.id: 1}
+    return tuple(documents.values()), tuple(queries), qrels
 
 
 def _paragraphs(file: Path) -> Iterator[tuple[str, str, Any]]:

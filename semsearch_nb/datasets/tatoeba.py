@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from semsearch_nb.datasets.beir import lines
 from semsearch_nb.datasets.collection import Collection, DatasetError
-from semsearch_nb.datasets.reading import from_pairs
+from semsearch_nb.datasets.reading import from_pairs, lines
 
 SOURCE = "Tatoeba, CC BY 2.0 FR"
 

@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from semsearch_nb.datasets.collection import DatasetError, Document
+from semsearch_nb.datasets.collection import Document
 from semsearch_nb.datasets.passages import split
-from semsearch_nb.datasets.reading import compressed_lines, field, parquet_rows
+from semsearch_nb.datasets.reading import field, json_lines, parquet_rows
 
 SOURCE = "Simple English Wikipedia, CC BY-SA 4.0"
 HUB = ("wikimedia/wikipedia", "20231101.simple/train-00000-of-00001.parquet")
@@ -50,10 +49,5 @@ def documents(file: Path) -> Iterator[Document]:
 
 
 def _json_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in compressed_lines(file):
-        where = f"{file}, line {number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DatasetError(f"{where}: not a JSON object ({error})") from None
+    for where, row in json_lines(file):
         yield where, {**row, "text": "\n".join(field(row, "paragraphs", list, where))}

@@ -8,24 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from semsearch_nb.datasets.beir import lines
 from semsearch_nb.datasets.collection import Collection, DatasetError
-from semsearch_nb.datasets.reading import from_pairs
+from semsearch_nb.datasets.reading import from_pairs, lines
 
 SOURCE = "WikiQA (Yang et al. 2015), Microsoft Research data licence"
 
 
-def read(file: Path, *, limit: int | None = None) -> Collection:
+def read(file: Path) -> Collection:
     """Documents are all the sentences; queries are the questions that one of them answers.
-
-    Args:
-        file: `WikiQASent-train.txt`, `-dev.txt` or `-test.txt`.
-        limit: only the first questions; the documents stay.
 
     Raises:
         DatasetError: the file is missing or malformed; the message names the line.
     """
-    return from_pairs("wikiqa", _rows(Path(file)), SOURCE, limit)
+    return from_pairs("wikiqa", _rows(Path(file)), SOURCE)
 
 
 def _rows(file: Path) -> Iterator[tuple[str, str, bool]]:

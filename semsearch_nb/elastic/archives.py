@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import re
-import shutil
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock
-
-from semsearch_nb import cache, settings
+from semsearch_nb import cache
 from semsearch_nb.download import DownloadError, from_url
 from semsearch_nb.elastic.connection import DOCKER, VERSION, ElasticError
+from semsearch_nb.storage import checksum
 
 
 def official() -> str:
@@ -37,37 +35,26 @@ def unpacked(archive: str | Path) -> Path:
     url = archive if isinstance(archive, str) and re.match(r"https?://", archive) else None
     file = Path(archive).expanduser().resolve()
     if url:
-        checksum = from_url(f"{url}.sha512")
-        key = checksum.read_text(encoding="utf-8").split()[0]
+        beside = from_url(f"{url}.sha512")
+        key = beside.read_text(encoding="utf-8", errors="replace").lower()[:128]
     elif file.is_file():
         key = f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}"
     else:
         raise ValueError(f"archive must be a file or a URL, and there is no file at {str(archive)!r}")
-    parent = settings.current().cache_dir / "elasticsearch"
-    parent.mkdir(parents=True, exist_ok=True)
-    target = parent / cache.digest(key)
-    with FileLock(parent / f".{target.name}.lock"):
-        if not target.exists():
-            if url:
-                file = from_url(url)
-                if _sha512(file) != key:
-                    for downloaded in (file, checksum):
-                        shutil.rmtree(downloaded.parent)
-                    raise DownloadError(f"{url} is damaged: its SHA-512 is not the one beside it; try again")
-            with cache.all_or_nothing(target) as building:
-                _unpack(file, building)
-            if url:
-                shutil.rmtree(file.parent)  # what is unpacked is kept, and that is large enough
-    (home,) = target.iterdir()
+
+    def build(folder: Path) -> dict[str, Any]:
+        source = from_url(url) if url else file
+        if url and checksum(source, "sha512") != key:
+            for downloaded in (source, beside):
+                cache.drop(downloaded.parent)
+            raise DownloadError(f"{url} is damaged: its SHA-512 is not the one beside it; try again")
+        _unpack(source, folder)
+        if url:
+            cache.drop(source.parent)  # what is unpacked is kept, and that is large enough
+        return {}
+
+    (home,) = cache.folder("elasticsearch", {"archive": key}, build, verify=False).iterdir()
     return home
-
-
-def _sha512(file: Path) -> str:
-    found = hashlib.sha512()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
 
 
 def _unpack(file: Path, folder: Path) -> None:
@@ -75,6 +62,8 @@ def _unpack(file: Path, folder: Path) -> None:
         with zipfile.ZipFile(file) as zipped:
             zipped.extractall(folder)
     elif tarfile.is_tarfile(file):
+        if not hasattr(tarfile, "data_filter"):
+            raise ElasticError("this Python cannot unpack a .tar.gz safely; update it (to 3.10.12 or 3.11.4 at least)")
         with tarfile.open(file) as tarred:
             tarred.extractall(folder, filter="data")
     else:

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from semsearch_nb import cache
 from semsearch_nb.elastic.connection import ElasticError, NoAnswerError, explained, may_pass
 from semsearch_nb.elastic.searching import VECTOR, ElasticIndex, vector_flaw
-from semsearch_nb.vectors import as_count
+from semsearch_nb.vectors import FloatArray, as_count, as_numpy
 
 MAX_BYTES = 8 << 20  # a request
 MAX_PAUSE_S = 8.0
@@ -125,20 +125,22 @@ def _actions(
         content = {key: value for key, value in document.items() if key not in ("id", VECTOR)}
         try:
             key = document["id"] if "id" in document else cache.digest(serializer.loads(serializer.dumps(content)))
-            if flaw := _id_flaw(key, index.integer_ids) or _flaw(document.get(VECTOR), index):
+            if flaw := _id_flaw(key, index.integer_ids):
                 report.rejected.append(Rejected(key, flaw))
                 continue
             head = serializer.dumps({"create" if resume else "index": {"_id": str(key)}})
-            body = _body(serializer.dumps(content), document[VECTOR])
-        except (SerializationError, TypeError) as error:
+            body = _body(serializer.dumps(content), _checked_vector(document.get(VECTOR), index))
+        except _VectorError as error:
+            report.rejected.append(Rejected(key, str(error)))
+        except (SerializationError, TypeError, ValueError, RecursionError) as error:
             report.rejected.append(Rejected(document.get("id"), f"cannot be written as JSON: {error}"))
-            continue
-        yield _Action(key, (head, body))
+        else:
+            yield _Action(key, (head, body))
 
 
-def _body(content: bytes, vector: Any) -> bytes:
+def _body(content: bytes, vector: FloatArray) -> bytes:
     """A document as JSON. orjson writes no more digits than float32 has, so that all takes a third of the time."""
-    numbers = orjson.dumps(np.ascontiguousarray(vector, dtype=np.float32), option=orjson.OPT_SERIALIZE_NUMPY)
+    numbers = orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY)
     return b'{"%s":%s%s' % (VECTOR.encode(), numbers, b"}" if content == b"{}" else b"," + content[1:])
 
 
@@ -150,16 +152,25 @@ def _id_flaw(key: Any, integer: bool) -> str | None:
     return f"id must be {wanted}, not {key!r:.60}"
 
 
-def _flaw(vector: Any, index: ElasticIndex) -> str | None:
+class _VectorError(ValueError):
+    pass
+
+
+def _checked_vector(vector: Any, index: ElasticIndex) -> FloatArray:
     if vector is None:
-        return "vector is missing"
-    row = np.asarray(vector)
+        raise _VectorError("vector is missing")
+    try:
+        row = as_numpy(vector)
+    except (TypeError, ValueError, RuntimeError) as error:  # parts of unequal length, a list of tensors
+        raise _VectorError(f"vector must be {index.dimension} numbers: {error}") from None
     if row.dtype.kind not in "fiu" or row.shape != (index.dimension,):
-        return (
-            f"vector must be {index.dimension} numbers, as the index has it, not {row.dtype} of the shape {row.shape}"
-        )
-    flaw = vector_flaw(row.astype(np.float32), index.similarity)
-    return flaw and f"vector {flaw}"
+        found = f"{row.dtype} of the shape {row.shape}"
+        raise _VectorError(f"vector must be {index.dimension} numbers, as the index has it, not {found}")
+    with np.errstate(over="ignore"):  # it is infinite then
+        checked: FloatArray = np.ascontiguousarray(row, dtype=np.float32)
+    if flaw := vector_flaw(checked, index.similarity):
+        raise _VectorError(f"vector {flaw}")
+    return checked
 
 
 def _parts(actions: Iterable[_Action], batch: int) -> Iterator[list[_Action]]:

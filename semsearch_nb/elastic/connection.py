@@ -13,7 +13,6 @@ from elasticsearch import (
     ApiError,
     AuthenticationException,
     AuthorizationException,
-    ConnectionTimeout,
     Elasticsearch,
     NotFoundError,
     SSLError,
@@ -27,6 +26,9 @@ DOCKER = (
     "docker run --rm -p 127.0.0.1:9200:9200 -e discovery.type=single-node -e xpack.security.enabled=false "
     f"docker.elastic.co/elasticsearch/elasticsearch:{VERSION}"
 )
+
+
+GONE = "the server has no index or alias {!r}; make it with create_index"
 
 
 class ElasticError(RuntimeError):
@@ -92,7 +94,7 @@ def explained(name: str) -> Iterator[None]:
     try:
         yield
     except NotFoundError:
-        raise ElasticError(f"the server has no index or alias {name!r}; make it with create_index") from None
+        raise ElasticError(GONE.format(name)) from None
     except (AuthenticationException, AuthorizationException) as error:
         raise ElasticError(
             f"the server does not allow this with {name!r}: {error}; connect with other rights"
@@ -119,31 +121,29 @@ def _greet(client: Elasticsearch, urls: str) -> None:
     except AuthorizationException:
         return  # the credentials are right, and their owner may not look at the cluster as a whole
     except AuthenticationException:
-        raise ElasticError(
-            f"{urls} refuses the credentials (401); pass api_key, or user and password, or set "
+        reason = (
+            "refuses the credentials (401); pass api_key, or user and password, or set "
             "SEMSEARCH_ELASTICSEARCH_API_KEY, or …_USER and …_PASSWORD"
-        ) from None
+        )
     except UnsupportedProductError:
-        raise ElasticError(f"{urls} answers, but is no Elasticsearch of version 8 or 9; check the address") from None
+        reason = "answers, but is no Elasticsearch of version 8 or 9; check the address"
     except SSLError as error:
-        raise ElasticError(
-            f"{urls} has a certificate that is not trusted ({error.message}); pass its authority's file as ca_file "
-            "or in SEMSEARCH_ELASTICSEARCH_CA_FILE (a server's own is config/certs/http_ca.crt)"
-        ) from None
+        reason = (
+            f"has a certificate that is not trusted ({error.message}); pass its authority's file as ca_file or in "
+            "SEMSEARCH_ELASTICSEARCH_CA_FILE (a server's own is config/certs/http_ca.crt)"
+        )
     except ApiError as error:
+        reason = f"answers with an error: {error}; read the server's log"
         if "media_type" in str(error) or error.status_code == 406:
-            raise ElasticError(
-                f"{urls} is of another major version than 8 or 9, which this client (8.19) speaks to; "
-                f"install the client of its major version, or start a server: {DOCKER}"
-            ) from None
-        raise ElasticError(f"{urls} answers with an error: {error}; read the server's log") from None
+            reason = f"is of another major version than 8 or 9, which this client speaks to; start a server: {DOCKER}"
     except TransportError as error:
-        hint = " (does it want https://?)" if "http://" in urls else ""
-        waited = "in time" if isinstance(error, ConnectionTimeout) else "at all"
-        raise ElasticError(
-            f"nothing answers {waited} at {urls}{hint}: {error.message}; set SEMSEARCH_ELASTICSEARCH_URL, or start "
-            f"a server with elastic.local_server() or with Docker: {DOCKER}"
-        ) from None
+        reason = (
+            f"does not answer: {error.message}; check the address{' (https://?)' if 'http://' in urls else ''}, set "
+            f"SEMSEARCH_ELASTICSEARCH_URL, or start a server with elastic.local_server() or with Docker: {DOCKER}"
+        )
+    else:
+        return
+    raise ElasticError(f"{urls} {reason}")
 
 
 def _checked_url(url: str) -> str:

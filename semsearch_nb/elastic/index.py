@@ -13,7 +13,6 @@ from semsearch_nb.vectors import as_count
 
 KINDS = ("flat", "int8_flat", "int4_flat", "bbq_flat", "hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw")
 SIMILARITIES = ("dot_product", "cosine")
-FIELD_TYPES = ("text", "keyword", "boolean", "integer", "long", "float", "double", "date")
 
 
 def create_index(
@@ -27,7 +26,6 @@ def create_index(
     similarity: str = "dot_product",
     m: int = 16,
     ef_construction: int = 100,
-    analyzer: str = "standard",
     shards: int = 1,
     replicas: int = 0,
     integer_ids: bool = False,
@@ -35,34 +33,36 @@ def create_index(
     """Make an empty index. Nothing is left to the server's defaults, which change between its versions.
 
     Args:
-        fields: type of each field beside `id` and `vector`: `text` is searched by its words, `keyword`,
-            `boolean`, numbers and `date` are what filters look at. A document with another field is refused.
+        fields: the server's type of each field beside `id` and `vector`: `text` is searched by its words, `keyword`,
+            `boolean`, `integer`, `float` and `date` are what filters look at. Other fields are refused.
         dimension: of the vectors, 1 to 4,096; `bbq` needs 64 or more, `int4` an even number.
         model: name of the model that makes the vectors, kept in the mapping and compared at every opening.
         kind: how vectors are kept: `flat` (exact), `hnsw` (a graph), or either with codes of `int8_`,
             `int4_` or one bit (`bbq_`), whose cosines are estimates unless a search re-scores them.
         similarity: `dot_product` takes unit vectors only and is the faster; `cosine` takes any but zeros.
         m, ef_construction: of a graph, links a vector and candidates while it is built.
-        integer_ids: ids are whole numbers, such as row numbers, and not strings.
+        integer_ids: ids are the row numbers of your corpus and not strings, so that hits hold rows, as those of
+            `exact.search` do. Other whole numbers, such as those of PubMed, go in as strings.
 
     Raises:
         TypeError, ValueError: an argument that is not so; the message names it.
-        ElasticError: there is such an index, or the server refuses.
+        ElasticError: there is such an index, or the server refuses; the message has its words.
     """
-    _check_fields(fields)
-    _check_vectors(dimension, kind, similarity)
+    if taken := {"id", VECTOR} & set(fields):
+        raise ValueError(f"fields must not name {taken.pop()!r}: every document has one anyway")
+    if similarity not in SIMILARITIES:
+        raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, not {similarity!r}: hits are cosines")
     if not isinstance(model, str) or not model:
         raise ValueError(f"model must be the name of the model that makes the vectors, not {model!r}")
-    if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 0:
-        raise ValueError(f"replicas must be a whole number of at least 0, not {replicas!r}")
+    _check_kind(kind)
     options: dict[str, Any] = {"type": kind}
     if "hnsw" in kind:
         options |= {"m": as_count(m, "m"), "ef_construction": as_count(ef_construction, "ef_construction")}
     if kind not in ("flat", "hnsw"):
         options["rescore_vector"] = {"oversample": 0}  # a search says itself whether it re-scores
-    vector = {"type": "dense_vector", "dims": dimension, "index": True, "similarity": similarity}
+    vector = {"type": "dense_vector", "dims": as_count(dimension, "dimension"), "index": True, "similarity": similarity}
     properties = {
-        key: {"type": kind_of, **({"analyzer": analyzer} if kind_of == "text" else {})}
+        key: {"type": kind_of, **({"analyzer": "standard"} if kind_of == "text" else {})}
         for key, kind_of in fields.items()
     }
     about = {"model": model, "dimension": dimension, "kind": kind, "similarity": similarity}
@@ -124,29 +124,13 @@ def vector_bytes(n: int, dimension: int, kind: str, *, m: int = 16) -> int:
     The codes (or float32 where there are none), with their corrections, and 4·m bytes for the links of
     a graph. For codes the float32 vectors stay on disk, and are read for re-scoring alone.
     """
-    _check_vectors(dimension, kind, "cosine")
+    _check_kind(kind)
     each = {"int8": dimension + 4, "int4": dimension / 2 + 4, "bbq": dimension / 8 + 14}.get(
         kind.split("_")[0], 4 * dimension
     )
     return int(n * (each + (4 * m if "hnsw" in kind else 0)))
 
 
-def _check_fields(fields: Mapping[str, str]) -> None:
-    if taken := {"id", VECTOR} & set(fields):
-        raise ValueError(f"fields must not name {taken.pop()!r}: every document has one anyway")
-    for key, kind in fields.items():
-        if kind not in FIELD_TYPES:
-            raise ValueError(f"fields[{key!r}] must be one of {', '.join(FIELD_TYPES)}, not {kind!r}")
-
-
-def _check_vectors(dimension: int, kind: str, similarity: str) -> None:
+def _check_kind(kind: str) -> None:
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
-    if similarity not in SIMILARITIES:
-        raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, not {similarity!r}: hits are cosines")
-    if as_count(dimension, "dimension") > 4096:
-        raise ValueError(f"dimension must be at most 4,096, not {dimension}")
-    if kind.startswith("bbq") and dimension < 64:
-        raise ValueError(f"dimension must be at least 64 for {kind!r}, not {dimension}; take 'int8_hnsw'")
-    if kind.startswith("int4") and dimension % 2:
-        raise ValueError(f"dimension must be even for {kind!r}, not {dimension}; take 'int8_hnsw'")

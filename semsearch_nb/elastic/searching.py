@@ -14,15 +14,13 @@ from elasticsearch import Elasticsearch
 from elasticsearch.exceptions import GeneralAvailabilityWarning
 
 from semsearch_nb import fusion
-from semsearch_nb.elastic.connection import ElasticError, explained, may_pass
+from semsearch_nb.elastic.connection import GONE, ElasticError, explained, may_pass
 from semsearch_nb.vectors import FloatArray, Hits, as_count, as_texts, as_vectors
 
-RANGE = ("gt", "gte", "lt", "lte")
 VECTOR = "vector"
 AT_A_TIME = 32  # queries a request
 MAX_WINDOW = 10_000  # hits a search, and candidates a shard: the server's own limits
 PAUSES_S = (0, 0.2, 0.5, 1, 2)  # before a search is asked, and asked again
-NO_SCRIPTS = "script_lang not supported"
 
 Filter = Mapping[str, Any]
 
@@ -31,8 +29,8 @@ Filter = Mapping[str, Any]
 class ElasticIndex:
     """An index that was opened. `search` is that of the other indexes: cosines, and your ids.
 
-    A row with fewer than k hits, as filters, words and thresholds leave, ends with scores of -inf and ids
-    of None (or -1); `Hits.found` says which places are filled.
+    Hits hold the ids of the documents; where the index was made with `integer_ids`, rows of your corpus. Filters,
+    words and thresholds can leave fewer than k, and then empty places end the row (`Hits.found`).
     """
 
     client: Elasticsearch
@@ -116,63 +114,25 @@ class ElasticIndex:
                 raise ValueError(
                     f"oversample goes with codes; the index is {self.kind!r} and scores with float32 anyway"
                 )
-            if not 1 <= oversample < 10:
-                raise ValueError(f"oversample must be at least 1 and below 10, not {oversample!r}")
             knn["rescore_vector"] = {"oversample": oversample}
         bodies = ({"knn": {**knn, "query_vector": row.tolist()}} for row in rows)
         return _cosines(self._run(bodies, k, post_filter))
 
-    def search_exact(self, queries: Any, k: int = 10, *, filter: Filter | None = None) -> Hits:
-        """The k nearest vectors by cosine, exactly: every vector is looked at.
-
-        A `flat` index does so by itself; on others the server runs a script (`script_score`).
-
-        Raises:
-            ElasticError: also where the server runs no scripts.
-        """
-        if self.kind == "flat":
-            return self.search(queries, k, num_candidates=as_count(k, "k"), filter=filter)
-        rows, k = self._vectors(queries), self._window(k)
-        script = f"(cosineSimilarity(params.query, '{VECTOR}') + 1) / 2"  # a score must not be negative
-        asked = {"bool": {"filter": [{"exists": {"field": VECTOR}}, *self._filter(filter or {}, "filter")]}}
-        bodies = (
-            {
-                "query": {
-                    "script_score": {"query": asked, "script": {"source": script, "params": {"query": row.tolist()}}}
-                }
-            }
-            for row in rows
-        )
-        return _cosines(self._run(bodies, k))
-
-    def search_text(
-        self,
-        texts: Sequence[str],
-        k: int = 10,
-        *,
-        fields: Sequence[str] | None = None,
-        filter: Filter | None = None,
-    ) -> Hits:
+    def search_text(self, texts: Sequence[str], k: int = 10, *, filter: Filter | None = None) -> Hits:
         """The k best documents by BM25, which compares words. Only documents that share one are found.
 
-        Args:
-            texts: the queries.
-            fields: text fields to look into, all if none; `"title^2"` counts the title twice. The best
-                field of a document counts.
+        All text fields are looked into; the best field of a document counts.
         """
         texts, k = as_texts(texts), self._window(k)
         for position, text in enumerate(texts):
             if not text.strip():
                 raise ValueError(f"texts[{position}] is empty; a query needs words")
-        known = [name for name, kind in self.fields.items() if kind == "text"]
-        looked_into = known if fields is None else list(fields)
-        if unknown := [name for name in looked_into if name.split("^")[0] not in known] or not looked_into:
-            raise ValueError(
-                f"fields must name text fields of the index ({', '.join(known) or 'it has none'}): {unknown}"
-            )
+        fields = [name for name, kind in self.fields.items() if kind == "text"]
+        if not fields:
+            raise ValueError(f"the index {self.name!r} has no text field to look into")
         asked = self._filter(filter or {}, "filter")
         bodies = (
-            {"query": {"bool": {"must": {"multi_match": {"query": text, "fields": looked_into}}, "filter": asked}}}
+            {"query": {"bool": {"must": {"multi_match": {"query": text, "fields": fields}}, "filter": asked}}}
             for text in texts
         )
         return self._run(bodies, k)
@@ -255,7 +215,7 @@ class ElasticIndex:
         for row, hits in enumerate(rows):
             scores[row, : len(hits)] = [hit["_score"] for hit in hits]
             ids[row, : len(hits)] = [self._id(hit["_id"]) for hit in hits]
-        return Hits(scores, ids)
+        return Hits(scores, ids, "rows" if self.integer_ids else "ids")
 
     def _ask(self, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The answers to searches. Where a node has just died, its shards' other copies are asked again."""
@@ -279,9 +239,7 @@ class ElasticIndex:
         if error := answer.get("error"):
             reason = "; ".join({cause["reason"]: None for cause in error.get("root_cause", [])}) or error["reason"]
             if error["type"] == "index_not_found_exception":
-                raise ElasticError(f"the server has no index or alias {self.name!r}; make it with create_index")
-            if NO_SCRIPTS in reason:
-                raise ElasticError("this server runs no scripts; for exact search create the index with kind='flat'")
+                raise ElasticError(GONE.format(self.name))
             raise ElasticError(f"the server could not search {self.name!r}: {reason} ({answer['status']})")
         hits: list[dict[str, Any]] = answer["hits"]["hits"]
         if hits and hits[0]["_index"] != self.stored_in:
@@ -318,16 +276,8 @@ class ElasticIndex:
                 raise ValueError(f"{name} names the field {key!r}, and the index has {', '.join(self.fields)}")
             if self.fields[key] == "text":
                 raise ValueError(f"{name} names {key!r}, which is text; a filter needs keyword, numbers or dates")
-            if isinstance(value, Mapping):
-                if not value or not set(value) <= set(RANGE):
-                    raise ValueError(f"{name}[{key!r}] must have bounds from {', '.join(RANGE)}, not {dict(value)}")
-                clauses.append({"range": {key: dict(value)}})
-            elif isinstance(value, (list, tuple)):
-                clauses.append({"terms": {key: list(value)}})
-            elif value is None:
-                raise ValueError(f"{name}[{key!r}] is None; leave the field out, or name a value")
-            else:
-                clauses.append({"term": {key: value}})
+            kind = "range" if isinstance(value, Mapping) else "terms" if isinstance(value, (list, tuple)) else "term"
+            clauses.append({kind: {key: value}})
         return clauses
 
 
@@ -345,4 +295,4 @@ def vector_flaw(vector: FloatArray, similarity: str) -> str | None:
 
 def _cosines(hits: Hits) -> Hits:
     """The server's scores are (1 + cosine) / 2, so that none is negative."""
-    return Hits(2 * hits.scores - 1, hits.indices)
+    return Hits(2 * hits.scores - 1, hits.indices, hits.holds)

@@ -14,7 +14,6 @@ Of what a code leaves out only the largest length among 32 vectors is kept.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -24,15 +23,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from semsearch_nb import cache
 from semsearch_nb.exact import first_pass as passes
 from semsearch_nb.exact.first_pass import PLAIN, FirstPass
 from semsearch_nb.exact.rows import CHUNK, as_device, as_rows, full_precision, lengths, scaled, wide
+from semsearch_nb.storage import StorageError, Store
 from semsearch_nb.vectors import are_units, as_numpy
 
 GROUP = 32  # vectors that share a scale and a bound
 COPIES = 8  # of p, so that its factor on the query's side is no larger than the others
-LAYOUT = 2  # of the saved folder
+SAVED = Store("prepared corpus", 3, "prepare the corpus and save it again")  # the number is that of its arrays
 SCORES = ("cosine", "dot")
 UNIT = 2.0**-24  # the largest relative error of one float32 operation
 SAMPLE = 8_192  # vectors that decide how many principal components to use
@@ -116,23 +115,26 @@ class Prepared:
         )
 
     def save(self, folder: str | Path) -> Path:
-        """Write everything, the vectors too, into a new folder, from which `exact.load` maps it.
+        """Write everything, the vectors too, into `folder`, from which `exact.load` maps it; returns its path.
+
+        All or nothing: a save that is cut off leaves what was there.
 
         Raises:
-            FileExistsError: the folder exists.
+            FileExistsError: the folder holds something else than a prepared corpus.
         """
-        target = Path(folder).expanduser().absolute()
-        if target.exists():
-            raise FileExistsError(f"folder {str(folder)!r} exists; choose a new name, or remove it first")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with cache.all_or_nothing(target) as building:
+
+        def write(files: Path) -> dict[str, Any]:
+            arrays = {}
             for name, tensor in self._tensors().items():
-                # NumPy has no bfloat16: its bits travel as 16-bit integers.
+                # NumPy has no bfloat16: vectors are widened, and the bits of codes travel as 16-bit integers.
+                tensor = tensor.float() if name == "vectors" and tensor.dtype == torch.bfloat16 else tensor
                 plain = tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor
-                np.save(building / f"{name}.npy", plain.cpu().numpy(), allow_pickle=False)
-            about = {"layout": LAYOUT, "score": self.score, "first_pass": self.first_pass}
-            (building / "prepared.json").write_text(json.dumps(about), encoding="utf-8")
-        return target
+                array = plain.cpu().numpy()
+                np.save(files / f"{name}.npy", array, allow_pickle=False)
+                arrays[name] = _described(array)
+            return {"score": self.score, "first_pass": self.first_pass, "arrays": arrays}
+
+        return SAVED.save(folder, write)
 
     def _factors(self, at: Any) -> torch.Tensor:
         return self.factors[at] if len(self.factors) > 1 else self.factors
@@ -142,42 +144,37 @@ class Prepared:
         return {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
 
 
-def load(folder: str | Path) -> Prepared:
-    """A prepared corpus from the folder that `Prepared.save` wrote.
+def load(folder: str | Path, *, verify: bool = True) -> Prepared:
+    """The prepared corpus that `Prepared.save` wrote into `folder`; load only what you trust.
 
-    The arrays are memory-mapped: what a search does not touch is not read.
+    The arrays are memory-mapped. `verify` reads every file once and compares its checksum; without it,
+    what a search does not touch is not read.
 
     Raises:
-        FileNotFoundError: no such folder, or not one that `save` wrote.
-        ValueError: a folder of another version, or files that do not belong together.
+        FileNotFoundError: no prepared corpus, or one without all of its files.
+        ValueError: of another layout, damaged or changed; the message says which.
     """
-    source = Path(folder).expanduser()
-    try:
-        about = json.loads((source / "prepared.json").read_text(encoding="utf-8"))
-        if about.get("layout") != LAYOUT:
-            raise ValueError(f"{source} has layout {about.get('layout')}, this version reads {LAYOUT}: prepare again")
+
+    def read(files: Path, about: dict[str, Any]) -> Prepared:
+        if about["score"] not in SCORES or about["first_pass"] not in (*passes.NAMES, PLAIN.name):
+            raise StorageError(f"no corpus is prepared for {about['score']!r} and {about['first_pass']!r}")
         tensors = {}
-        for field in fields(Prepared):
-            if field.type != "torch.Tensor":
-                continue
+        for name in (field.name for field in fields(Prepared) if field.type == "torch.Tensor"):
             # "c" maps for reading and keeps writes to itself, so torch has a writable array.
-            array = np.load(source / f"{field.name}.npy", mmap_mode="c", allow_pickle=False)
-            tensors[field.name] = torch.from_numpy(array)
+            array = np.load(files / f"{name}.npy", mmap_mode="c", allow_pickle=False)
+            if _described(array) != about["arrays"][name]:
+                raise StorageError(f"{name}.npy is {_described(array)}, and {about['arrays'][name]} was saved")
+            tensors[name] = torch.from_numpy(array)
         if about["first_pass"] == "bfloat16":
             tensors["codes"] = tensors["codes"].view(torch.bfloat16)
-        prepared = Prepared(about["score"], about["first_pass"], **tensors)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"folder {str(folder)!r} is not a prepared corpus: {Path(error.filename).name} is missing; "
-            "write one with exact.prepare(...).save(folder)"
-        ) from error
-    n_groups = -(-len(prepared) // GROUP)
-    n_codes = 0 if prepared.first_pass == "float32" else n_groups * GROUP
-    expected = {"codes": (n_codes, prepared.codes.shape[1]), "sizes": (n_groups,), "bounds": (5, n_groups)}
-    for name, shape in expected.items():
-        if tuple(tensors[name].shape) != shape:
-            raise ValueError(f"{source} is damaged: {name} has the shape {tuple(tensors[name].shape)}, not {shape}")
-    return prepared
+        return Prepared(about["score"], about["first_pass"], **tensors)
+
+    return SAVED.load(folder, read, verify=verify)
+
+
+def _described(array: Any) -> str:
+    """The type and shape of an array, for the manifest: `float32 (2000, 48)`."""
+    return f"{array.dtype} {array.shape}"
 
 
 def prepare(corpus: Any, *, score: str = "cosine", first_pass: str = "auto", device: str | None = None) -> Prepared:

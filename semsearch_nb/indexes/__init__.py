@@ -3,20 +3,20 @@
     index = indexes.Hnswlib().build(vectors, ids)
     hits = index.search(queries, k=10)      # cosines, and your ids
 
-Every index takes float32 vectors, keeps unit vectors, and answers with cosines; see `Index`. It needs
-the extra `ann`: `pip install "semsearch-nb[ann]"`.
+Every index takes float32 vectors, keeps unit vectors, and answers with cosines; see `Index`. The library
+behind one is imported when one is made; `pip install "semsearch-nb[ann]"` brings them all.
 """
 
 from pathlib import Path
 from typing import Any
 
+from semsearch_nb import storage
 from semsearch_nb.indexes.annoy_index import Annoy
 from semsearch_nb.indexes.base import Index
 from semsearch_nb.indexes.exact_index import Exact
 from semsearch_nb.indexes.faiss_indexes import FaissBinary, FaissFlat, FaissHNSW, FaissIVF
 from semsearch_nb.indexes.hnswlib_index import Hnswlib
 from semsearch_nb.indexes.rescored import Rescored
-from semsearch_nb.indexes.storage import IndexFileError
 
 __all__ = [
     "Annoy",
@@ -31,6 +31,8 @@ __all__ = [
     "Rescored",
     "load",
 ]
+
+IndexFileError = storage.StorageError
 
 
 def load(folder: str | Path, **options: Any) -> Index:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from annoy import AnnoyIndex
 
 from semsearch_nb import threads
-from semsearch_nb.indexes.base import Index
+from semsearch_nb.indexes.base import Index, imported
+from semsearch_nb.indexes.rows import UnitRows
 from semsearch_nb.vectors import FloatArray, IntArray, as_count
 
 
@@ -39,26 +39,32 @@ class Annoy(Index):
         as_count(self.n_trees, "n_trees")
         super().__post_init__()
 
-    def _build(self, rows: FloatArray) -> None:
-        index = AnnoyIndex(rows.shape[1], "angular")
+    def _build(self, rows: UnitRows) -> None:
+        index = imported("annoy").AnnoyIndex(rows.shape[1], "angular")
         index.set_seed(self.seed)
-        for slot, row in enumerate(rows):
-            index.add_item(slot, row)
+        for label, row in enumerate(row for block in rows.blocks() for row in block):
+            index.add_item(label, row)
         index.build(self.n_trees, n_jobs=threads.count())
         self._index, self._file_bytes = index, 0
 
-    def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
+    def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
-        slots = np.full((len(queries), k), -1, dtype=np.int64)
+        labels = np.full((len(queries), k), -1, dtype=np.int64)
         for row, query in enumerate(queries):
-            found, distances = self._index.get_nns_by_vector(query, k, self.effort, include_distances=True)
-            slots[row, : len(found)] = found
+            found, distances = self._index.get_nns_by_vector(query, k, effort or self.effort, include_distances=True)
+            labels[row, : len(found)] = found
             # Annoy's angular distance is √(2 (1 − cosine)).
             scores[row, : len(found)] = 1 - np.square(distances, dtype=np.float32) / 2
-        return scores, slots
+        return scores, labels
 
-    def _stored(self, slots: IntArray) -> FloatArray:
-        return np.array([self._index.get_item_vector(slot) for slot in slots.tolist()], dtype=np.float32)
+    def _most_effort(self) -> int:
+        return len(self)
+
+    def _stored(self, labels: IntArray) -> FloatArray:
+        rows = np.empty((len(labels), self.dimension), dtype=np.float32)
+        for row, label in zip(rows, labels.tolist(), strict=True):
+            row[:] = self._index.get_item_vector(label)  # one list of Python's floats at a time
+        return rows
 
     def _write(self, folder: Path) -> None:
         # Annoy serves an index that it has saved from that very file. It may be saved over or deleted
@@ -67,7 +73,7 @@ class Annoy(Index):
 
     def _read(self, folder: Path, mmap: bool) -> None:
         file = folder / "index.ann"
-        self._index = AnnoyIndex(self.dimension, "angular")
+        self._index = imported("annoy").AnnoyIndex(self.dimension, "angular")
         self._index.load(str(file))
         self._file, self._file_bytes = file, file.stat().st_size
 
@@ -75,7 +81,7 @@ class Annoy(Index):
         return self._index.get_n_items(), self._index.f
 
     def _bytes(self) -> int:
-        self._own_file()
+        self._own_file()  # Annoy tells its size in no other way
         return self._file_bytes
 
     def _own_file(self) -> Path:

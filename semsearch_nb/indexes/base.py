@@ -1,12 +1,13 @@
 """What every index does, whatever library is behind it.
 
-An index keeps unit vectors, so the dot product is the cosine, and `search` returns cosines. A
-library counts rows from zero; here these numbers are called slots, and `IdMap` knows which id of
-the user lies in which slot. An adapter fills in the methods at the end of the class.
+An index keeps unit vectors, so the dot product is the cosine, and `search` returns cosines. A library
+knows a vector by a number, its label; `ids.IdMap` knows which id of the user has which label, and
+`rows.UnitRows` checks and normalises. An adapter fills in the methods at the end of the class.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
 from abc import ABC, abstractmethod
 from dataclasses import fields
@@ -16,17 +17,50 @@ from typing import Any
 import numpy as np
 
 from semsearch_nb import exact
-from semsearch_nb.indexes import storage
 from semsearch_nb.indexes.ids import IdMap, Ids
-from semsearch_nb.vectors import FloatArray, Hits, IntArray, as_count, unit_rows
+from semsearch_nb.indexes.rows import BLOCK, UnitRows
+from semsearch_nb.storage import StorageError, Store
+from semsearch_nb.vectors import FloatArray, Hits, IntArray, as_count, as_numpy, unit_rows
 
 ADVICE = "pass rebuild=True, and it is built again from the vectors it holds"
 
+SAVED = Store("index", 2, "build the index again and save it")  # the number is that of our own files
+OWN = "semsearch-nb"  # where no library has a format of its own
+KINDS: dict[str, type[Index]] = {}
+"""Every kind of index by the name of its class; a class enters itself."""
 
-def is_full(slots: IntArray) -> bool:
+
+def imported(library: str) -> Any:
+    """The module of a library, imported when the first index needs it.
+
+    Raises:
+        ImportError: it is not installed; the message says what brings it.
+    """
+    name = library.removesuffix("-cpu")
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"this index needs {name} ({error}): pip install {library}, or pip install 'semsearch-nb[ann]' for all"
+        ) from error
+
+
+def is_full(labels: IntArray) -> bool:
     """Whether no row ends with -1, as libraries pad those for which they found too few."""
     # One row is looked at without NumPy's machinery, which takes longer than the rest of the check.
-    return bool(slots.item(-1) >= 0 if len(slots) == 1 else slots[:, -1].min() >= 0)
+    return bool(labels.item(-1) >= 0 if len(labels) == 1 else labels[:, -1].min() >= 0)
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "no version of it"
+
+
+def _release(number: str) -> list[str]:
+    """Major and minor: patch releases keep their file formats."""
+    return number.split(".")[:2]
 
 
 class Index(ABC):
@@ -34,6 +68,8 @@ class Index(ABC):
 
     Make one with its parameters, `build` it from vectors, then `search`. `effort` is the number that
     trades speed for recall while searching; `effort_name` is what the library calls it.
+
+    No index holds on to an array of yours that you can write to, so you may use it for something else.
 
     Searches may run in several threads at once; `add`, `remove` and `set_effort` may not run beside
     them.
@@ -45,11 +81,13 @@ class Index(ABC):
     """None: nothing to set, the index looks at everything."""
     effort: int
     build_seconds: float = float("nan")
-    """How long `build` took, the time to check the vectors not counted."""
+    """How long `build` took."""
+    completed: int = 0
+    """How many queries came back short since `build` or `load`, and were completed; see `search`."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        storage.KINDS[cls.__name__] = cls
+        KINDS[cls.__name__] = cls
 
     def __post_init__(self) -> None:  # of the adapters, which are dataclasses
         self._ids = IdMap()
@@ -57,6 +95,8 @@ class Index(ABC):
         self.model: str | None = None
         if self.effort_name:
             self.effort = as_count(self.effort, self.effort_name)
+        if self.library != OWN:
+            imported(self.library)
 
     # What users call
 
@@ -70,30 +110,33 @@ class Index(ABC):
             TypeError, ValueError: vectors that are not numbers, not two-dimensional, empty, not finite
                 or zero; ids that do not fit.
         """
-        rows = unit_rows(vectors, "vectors")
-        new = IdMap()
-        new.append(new.new(ids, len(rows)))
+        rows, new = UnitRows(vectors), IdMap()
+        new.append(new.new(ids, len(rows)), counted=ids is None)
         start = time.perf_counter()
         self._build(rows)
         self.build_seconds = time.perf_counter() - start
-        self._ids, self.dimension, self.model = new, rows.shape[1], model
+        self._take(new, rows.shape[1])
+        self.model, self.completed = model, 0
         self._apply_effort()
         return self
 
     def search(self, queries: Any, k: int = 10) -> Hits:
         """The best k for each query: cosines, and ids in `indices`, shape `(n_queries, min(k, len(self)))`.
 
-        Every row is full. Where the library comes back with fewer than k, as graphs and cells can, the
-        query is answered by exact search over what the index holds.
+        The hits hold "ids" where the index has ids of yours, else "rows". Every row is full: where the
+        library comes back with fewer than k, as graphs and cells can, the query is searched again with
+        more effort, as far as that helps, then compared with all that the index holds. `completed`
+        counts these queries: a high count is time that more effort would spend better.
         """
         rows = self._checked(queries, "queries")
-        k = min(as_count(k, "k"), len(self._ids))
+        k = min(as_count(k, "k"), len(self))
         if k == 0:
-            return Hits(np.empty((len(rows), 0), dtype=np.float32), self._ids.of(np.empty((len(rows), 0), np.int64)))
-        scores, slots = self._search(rows, k)
-        if not is_full(slots):
-            self._complete(rows, k, scores, slots)
-        return Hits(scores, self._ids.of(slots))
+            nothing = np.empty((len(rows), 0))
+            return Hits(nothing.astype(np.float32), self._ids.of(nothing.astype(np.int64)), self._ids.holds)
+        scores, labels = self._search(rows, k)
+        if not is_full(labels):
+            self._complete(rows, k, scores, labels)
+        return Hits(scores, self._ids.of(labels), self._ids.holds)
 
     def add(self, vectors: Any, ids: Ids | None = None, *, rebuild: bool = False) -> None:
         """Add vectors. Where the library cannot, `rebuild=True` builds the index again with them.
@@ -103,14 +146,13 @@ class Index(ABC):
         """
         rows = self._checked(vectors, "vectors")
         new = self._ids.new(ids, len(rows))
-        live = self._ids.live
-        if rebuild or not len(live):
-            self._build(np.concatenate([self._stored(live), rows]) if len(live) else rows)
+        if rebuild or not len(self):
+            self._rebuild(self._ids.live, rows)
             self._ids.compact()
-            self._apply_effort()
         else:
-            self._add(rows)
-        self._ids.append(new)
+            n = len(self._ids.values)
+            self._add(rows, np.arange(n, n + len(rows)))
+        self._ids.append(new, counted=ids is None)
 
     def remove(self, ids: Ids, *, rebuild: bool = False) -> None:
         """Remove ids. Where the library cannot, `rebuild=True` builds the index again without them.
@@ -120,17 +162,13 @@ class Index(ABC):
             NotImplementedError: the library cannot, and `rebuild` is not set.
         """
         self._require_built()
-        slots = self._ids.slots_of(ids)
-        rest = np.setdiff1d(self._ids.live, slots)
-        compact = False
+        labels = self._ids.labels_of(ids)
         if not rebuild:
-            compact = self._remove(slots)
-        elif len(rest):  # no library holds nothing, so an index without vectors keeps its dead slots
-            self._build(self._stored(rest))
-            self._apply_effort()
-            compact = True
-        self._ids.kill(slots)
-        if compact:
+            self._remove(labels)
+        elif len(labels) < len(self):  # no library can be built of nothing, so the last ones stay in it
+            self._rebuild(np.setdiff1d(self._ids.live, labels))
+        self._ids.kill(labels)
+        if rebuild and len(self):
             self._ids.compact()
 
     def set_effort(self, value: int) -> None:
@@ -147,27 +185,29 @@ class Index(ABC):
     def save(self, folder: str | Path) -> Path:
         """Write the index into `folder`, all or nothing: a save that is cut off leaves what was there.
 
+        Returns the path of the folder.
+
         Raises:
             FileExistsError: the folder holds something else than a saved index.
         """
         self._require_built()
-        about = {
-            "kind": type(self).__name__,
-            "library": self.library,
-            "version": storage.version(self.library),
-            "metric": "cosine",
-            "dimension": self.dimension,
-            "count": len(self),
-            "model": self.model,
-            "parameters": self.parameters,
-            "build_seconds": self.build_seconds,
-        }
 
-        def write(target: Path) -> None:
-            self._write(target)
-            self._ids.write(target)
+        def write(files: Path) -> dict[str, Any]:
+            self._write(files)
+            self._ids.write(files)
+            return {
+                "kind": type(self).__name__,
+                "library": self.library,
+                "version": _version(self.library),
+                "metric": "cosine",
+                "dimension": self.dimension,
+                "count": len(self),
+                "model": self.model,
+                "parameters": self.parameters,
+                "build_seconds": self.build_seconds,
+            }
 
-        return storage.save(Path(folder), write, about)
+        return SAVED.save(folder, write)
 
     @classmethod
     def load(
@@ -181,27 +221,57 @@ class Index(ABC):
     ) -> Any:
         """The index that was saved in `folder`, of this class, with its ids and its effort.
 
-        With `mmap` its file is mapped into memory where the library can do that (FAISS; Annoy always
-        does), read-only and shared by all processes that open it. `verify` reads every file once and
-        compares its checksum. With `any_version` a file of another version of the library is tried.
+        Load only what you trust: libraries trust the files that they read. With `mmap` the file is mapped
+        into memory where the library can do that (FAISS; Annoy always does), read-only and shared by all
+        processes that open it. `verify` reads every file once and compares its checksum. With
+        `any_version` a file of another release of the library is tried.
 
         Raises:
-            IndexFileError: no saved index, of another class or library version, made from another
+            IndexFileError: no saved index, of another class or release of the library, made from another
                 `model`, incomplete or changed; the message says which.
         """
-        saved = storage.open_saved(Path(folder), cls, model, verify, any_version)
-        index = saved.kind._made_with(saved.about["parameters"])
-        index._ids = IdMap.read(saved.files)
-        index.dimension, index.model = saved.about["dimension"], saved.about["model"]
-        index.build_seconds = saved.about["build_seconds"]
-        index._read(saved.files, mmap)
-        if index._shape() != (len(index._ids.values), index.dimension) or len(index) != saved.about["count"]:
-            raise storage.IndexFileError(
-                f"{folder}: the file of {index.library} holds (vectors, dimension) {index._shape()} and the manifest "
-                f"says {saved.about['count']} living vectors of {index.dimension}; build the index again and save it"
+
+        def read(files: Path, about: dict[str, Any]) -> Index:
+            kind = cls._kind_of(about, model, any_version)
+            index = kind._made_with(about["parameters"])
+            index._ids = IdMap.read(files)
+            index.dimension, index.model = about["dimension"], about["model"]
+            index.build_seconds = float(about["build_seconds"])
+            index._read(files, mmap)
+            if index._shape() != (len(index._ids.values), index.dimension) or len(index) != about["count"]:
+                raise StorageError(
+                    f"the file of {index.library} holds (vectors, dimension) {index._shape()} and the manifest "
+                    f"says {about['count']} living vectors of {index.dimension}"
+                )
+            index._apply_effort()
+            return index
+
+        return SAVED.load(folder, read, verify=verify)
+
+    @classmethod
+    def _kind_of(cls, about: dict[str, Any], model: str | None, any_version: bool) -> type[Index]:
+        """The class of a saved index, if it is what the caller wants."""
+        kind = KINDS.get(str(about["kind"]))
+        if kind is None:
+            raise StorageError(f"no index is called {about['kind']!r}; there are {sorted(KINDS)}")
+        if not issubclass(kind, cls):
+            raise StorageError(
+                f"this is a {kind.__name__}, not a {cls.__name__}; load it with {kind.__name__}.load or indexes.load"
             )
-        index._apply_effort()
-        return index
+        if about["metric"] != "cosine":
+            raise StorageError(f"the metric is {about['metric']!r}, and indexes here are for cosine")
+        library, installed = about["library"], _version(about["library"])
+        if library != OWN and not any_version and _release(about["version"]) != _release(installed):
+            raise StorageError(
+                f"written by {library} {about['version']}, and {installed} is installed; build the index again and "
+                "save it, or pass any_version=True if that version reads the older file"
+            )
+        if model is not None and about["model"] != model:
+            raise StorageError(
+                f"made from vectors of the model {about['model']!r}, not of {model!r}; "
+                "vectors of two models cannot be compared: load it with that model, or build a new index"
+            )
+        return kind
 
     def memory_bytes(self) -> int:
         """Bytes that the index takes in this process: vectors, links, lists and ids.
@@ -232,16 +302,19 @@ class Index(ABC):
     # What adapters fill in. `rows` and `queries` are float32 unit vectors.
 
     @abstractmethod
-    def _build(self, rows: FloatArray) -> None:
-        """Index `rows` as slots 0, 1, 2, …, in place of what was there."""
+    def _build(self, rows: UnitRows) -> None:
+        """Index `rows` with the labels 0, 1, 2, …, in place of what was there, or raise and leave that."""
 
     @abstractmethod
-    def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
-        """Cosines and slots, best first, shape `(n_queries, k)`; where fewer are found, -1 at the end."""
+    def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
+        """Cosines and labels, best first, shape `(n_queries, k)`; where fewer are found, -1 at the end.
+
+        `effort` is in place of the index's own, where `_most_effort` is not None.
+        """
 
     @abstractmethod
-    def _stored(self, slots: IntArray) -> FloatArray:
-        """The vectors in `slots` as they are kept, shape `(len(slots), dimension)`."""
+    def _stored(self, labels: IntArray) -> FloatArray:
+        """The vectors of `labels` as they are kept, shape `(len(labels), dimension)`."""
 
     @abstractmethod
     def _write(self, folder: Path) -> None:
@@ -253,24 +326,40 @@ class Index(ABC):
 
     @abstractmethod
     def _shape(self) -> tuple[int, int]:
-        """Slots and dimension of what the library holds."""
+        """Labels that were given out and dimension, as far as what the library holds tells."""
 
     @abstractmethod
     def _bytes(self) -> int:
         """Bytes of what the library holds."""
 
-    def _add(self, rows: FloatArray) -> None:
-        """Index `rows` as the next slots."""
+    def _add(self, rows: FloatArray, labels: IntArray) -> None:
+        """Index `rows` with the next `labels`."""
         raise NotImplementedError(f"{type(self).__name__} cannot add to an index that is built: {ADVICE}")
 
-    def _remove(self, slots: IntArray) -> bool:
-        """Remove `slots`; whether the library then numbers the others anew, in order, from zero."""
+    def _remove(self, labels: IntArray) -> None:
+        """Remove the vectors of `labels`."""
         raise NotImplementedError(f"{type(self).__name__} cannot remove vectors: {ADVICE}")
 
     def _apply_effort(self) -> None:  # noqa: B027
         """Hand `self.effort` to the library, if the library keeps it and the index is built."""
 
+    def _most_effort(self) -> int | None:
+        """The effort that finds all there is to find; None: more effort does not find more."""
+        return None
+
     # Helpers
+
+    def _given_out(self, held: int) -> int:
+        """How many labels were given out, if the library holds `held` vectors: the living, or the dead too."""
+        return len(self._ids.values) if held == len(self) else held
+
+    def _take(self, ids: IdMap, dimension: int) -> None:
+        self._ids, self.dimension = ids, dimension
+
+    def _rebuild(self, labels: IntArray, *more: FloatArray) -> None:
+        """Build the index again of the vectors of `labels` and of `more`."""
+        self._build(UnitRows(np.concatenate([self._stored(labels), *more] if len(labels) else more)))
+        self._apply_effort()
 
     def _require_built(self) -> None:
         if not self.dimension:
@@ -278,7 +367,7 @@ class Index(ABC):
 
     def _checked(self, array: Any, name: str) -> FloatArray:
         self._require_built()
-        rows = unit_rows(array, name)
+        rows = unit_rows(as_numpy(array) if hasattr(array, "detach") else array, name)
         if rows.shape[1] != self.dimension:
             raise ValueError(
                 f"{name} have {rows.shape[1]} dimensions and the index has {self.dimension}; "
@@ -286,9 +375,26 @@ class Index(ABC):
             )
         return rows
 
-    def _complete(self, queries: FloatArray, k: int, scores: FloatArray, slots: IntArray) -> None:
-        """Fill the rows that are not full, by exact search over the living slots."""
-        short = slots[:, -1] < 0
-        live = self._ids.live
-        hits = exact.search(queries[short], self._stored(live), k)
-        scores[short], slots[short] = hits.scores, live[hits.indices]
+    def _complete(self, queries: FloatArray, k: int, scores: FloatArray, labels: IntArray) -> None:
+        """Fill the rows that are not full, with more effort if that helps, at last by a scan."""
+        short = np.flatnonzero(labels[:, -1] < 0)
+        self.completed += len(short)
+        most, effort = self._most_effort(), getattr(self, "effort", 0)
+        while len(short) and most is not None and effort < most:
+            effort = min(4 * effort, most)
+            scores[short], labels[short] = self._search(queries[short], k, effort)
+            short = short[labels[short, -1] < 0]
+        if len(short):
+            scores[short], labels[short] = self._scan(queries[short], k)
+
+    def _scan(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
+        """Exact search over the living vectors, a block of them at a time."""
+        live, scores, labels = self._ids.live, [], []
+        for start in range(0, len(live), BLOCK):
+            block = live[start : start + BLOCK]
+            hits = exact.search(queries, self._stored(block), k)
+            scores.append(hits.scores)
+            labels.append(block[hits.indices])
+        of_all = np.concatenate(scores, axis=1)
+        best = np.argsort(-of_all, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(of_all, best, 1), np.take_along_axis(np.concatenate(labels, axis=1), best, 1)

@@ -2,49 +2,90 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from semsearch_nb import exact
-from semsearch_nb.indexes.base import Index
+from semsearch_nb.exact.first_pass import fastest
+from semsearch_nb.exact.top_k import CERTIFIED_FROM
+from semsearch_nb.indexes.base import OWN, Index
+from semsearch_nb.indexes.rows import Growing, UnitRows
 from semsearch_nb.vectors import FloatArray, IntArray
+
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(eq=False)
 class Exact(Index):
-    """Every true neighbour, at a cost that grows with the number of vectors; see `exact.prepare`."""
+    """Every true neighbour, at a cost that grows with the number of vectors.
 
-    library = "semsearch-nb"  # what is saved are plain vectors
+    Prepared (`exact.prepare`) where this machine gains by it, and saved so; a prepared corpus is always
+    mapped when it is loaded. A change is cheap, and the next search pays: it drops the rows that were
+    removed and prepares the rest.
+    """
 
-    def _build(self, rows: FloatArray) -> None:
-        self._vectors = rows
-        self._prepared = exact.prepare(rows)
+    library = OWN
 
-    def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
-        return exact.search(queries, self._prepared, k)
+    def _build(self, rows: UnitRows) -> None:
+        vectors = rows.kept()
+        corpus = _ready(vectors)
+        self._vectors, self._labels = Growing(vectors), Growing(np.arange(len(vectors)))
+        self._corpus: exact.Prepared | FloatArray | None = corpus
 
-    def _stored(self, slots: IntArray) -> FloatArray:
-        return self._vectors[slots]
+    def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
+        scores, rows = exact.search(queries, self._settled(), k)
+        return scores, self._labels.array[rows]
 
-    def _add(self, rows: FloatArray) -> None:
-        self._build(np.concatenate([self._vectors, rows]))
+    def _stored(self, labels: IntArray) -> FloatArray:
+        rows: FloatArray = self._vectors.array[np.searchsorted(self._labels.array, labels)]
+        return rows
 
-    def _remove(self, slots: IntArray) -> bool:
-        if len(slots) < len(self._vectors):  # else the next `add` begins anew
-            self._build(np.delete(self._vectors, slots, axis=0))
-            return True
-        return False
+    def _add(self, rows: FloatArray, labels: IntArray) -> None:
+        self._vectors.append(rows)
+        self._labels.append(labels)
+        self._corpus = None
+
+    def _remove(self, labels: IntArray) -> None:
+        self._corpus = None
+
+    def _settled(self) -> exact.Prepared | FloatArray:
+        """The corpus that is searched, after what was added and removed."""
+        with _one_at_a_time:
+            if self._corpus is None:
+                alive = self._ids.alive[self._labels.array]
+                if alive.any() and not alive.all():
+                    self._vectors = Growing(self._vectors.array[alive])
+                    self._labels = Growing(self._labels.array[alive])
+                self._corpus = _ready(self._vectors.array)
+            return self._corpus
 
     def _write(self, folder: Path) -> None:
-        np.save(folder / "vectors.npy", self._vectors)
+        corpus = self._settled()
+        np.save(folder / "labels.npy", self._labels.array)
+        if isinstance(corpus, exact.Prepared):
+            corpus.save(folder / "prepared")
+        else:
+            np.save(folder / "vectors.npy", corpus)
 
     def _read(self, folder: Path, mmap: bool) -> None:
-        self._build(np.load(folder / "vectors.npy", mmap_mode="r" if mmap else None))
+        if (folder / "prepared").exists():
+            self._corpus = exact.load(folder / "prepared", verify=False)
+            vectors = np.load(next((folder / "prepared").rglob("vectors.npy")), mmap_mode="r")
+        else:
+            self._corpus = vectors = np.load(folder / "vectors.npy", mmap_mode="r" if mmap else None)
+        self._vectors, self._labels = Growing(vectors), Growing(np.load(folder / "labels.npy"))
 
     def _shape(self) -> tuple[int, int]:
-        return len(self._vectors), self._vectors.shape[1]
+        return self._given_out(len(self._labels.array)), self._vectors.array.shape[1]
 
     def _bytes(self) -> int:
-        return self._vectors.nbytes + self._prepared.nbytes
+        prepared = self._corpus.nbytes if isinstance(self._corpus, exact.Prepared) else 0
+        return self._vectors.nbytes + self._labels.nbytes + prepared
+
+
+def _ready(vectors: FloatArray) -> exact.Prepared | FloatArray:
+    """Prepared, if `exact.search` would use that."""
+    return exact.prepare(vectors) if len(vectors) >= CERTIFIED_FROM and fastest("cpu") else vectors

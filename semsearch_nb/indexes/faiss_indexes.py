@@ -1,6 +1,6 @@
 """FAISS: cells, product quantisation, graphs and bits, by Meta.
 
-FAISS fills rows that it cannot fill with the id -1, which the base class completes. It ignores a
+FAISS fills rows that it cannot fill with the label -1, which the base class completes. It ignores a
 misspelt or misplaced setting without a word, so every setting is made here on the object that has it.
 """
 
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import faiss
 import numpy as np
 
-from semsearch_nb.indexes.base import Index
+from semsearch_nb.indexes.base import Index, imported
+from semsearch_nb.indexes.rows import UnitRows
 from semsearch_nb.vectors import FloatArray, IntArray, as_count
 
 _direct_map = threading.Lock()
-INNER_PRODUCT, L2 = faiss.METRIC_INNER_PRODUCT, faiss.METRIC_L2
+PQ_SAMPLE = 16_384  # vectors teach 256 code words, and sooner than more do
 
 
 class _Faiss(Index):
@@ -28,63 +28,74 @@ class _Faiss(Index):
 
     library = "faiss-cpu"
     _mapped = False
+    _kind = ""  # of FAISS's functions for reading and writing
 
     @abstractmethod
-    def _new(self, rows: FloatArray) -> Any:
+    def _new(self, rows: UnitRows) -> Any:
         """An index of FAISS, trained on `rows` where it learns, and empty."""
 
-    def _build(self, rows: FloatArray) -> None:
-        index = self._new(rows)
-        index.add(rows)
+    def _put(self, index: Any, rows: FloatArray, labels: IntArray) -> None:
+        index.add_with_ids(rows, labels)
+
+    def _build(self, rows: UnitRows) -> None:
+        index, n = self._new(rows), 0
+        for block in rows.blocks():
+            self._put(index, block, np.arange(n, n := n + len(block)))
         self._index, self._mapped = index, False
 
-    def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
-        scores, slots = self._index.search(queries, k)
-        if self._index.metric_type == L2:
-            scores = 1 - scores / 2  # ‖q − x‖² = 2 (1 − cosine) for unit vectors
-        return scores, slots
+    def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
+        scores, labels = self._index.search(queries, k)
+        return scores, labels
 
-    def _stored(self, slots: IntArray) -> FloatArray:
-        rows: FloatArray = self._index.reconstruct_batch(slots)
-        return rows
-
-    def _add(self, rows: FloatArray) -> None:
+    def _add(self, rows: FloatArray, labels: IntArray) -> None:
         self._require_writable()
-        self._index.add(rows)
+        self._put(self._index, rows, labels)
 
     def _require_writable(self) -> None:
         if self._mapped:
             raise NotImplementedError("the index is mapped from its file, read-only: load it with mmap=False")
 
     def _write(self, folder: Path) -> None:
-        faiss.write_index(self._index, str(folder / "index.faiss"))
+        getattr(imported(self.library), f"write_index{self._kind}")(self._index, str(folder / "index.faiss"))
 
     def _read(self, folder: Path, mmap: bool) -> None:
-        flags = faiss.IO_FLAG_MMAP_IFC if mmap else 0
-        self._index, self._mapped = faiss.read_index(str(folder / "index.faiss"), flags), mmap
+        faiss = imported(self.library)
+        self._mapped = mmap and not self._kind
+        flags = (faiss.IO_FLAG_MMAP_IFC,) if self._mapped else ()
+        self._index = getattr(faiss, f"read_index{self._kind}")(str(folder / "index.faiss"), *flags)
 
     def _shape(self) -> tuple[int, int]:
-        return self._index.ntotal, self._index.d
+        return self._given_out(self._index.ntotal), self._index.d
 
-    def _bytes(self) -> int:
-        return _serialised(self._index, faiss.write_index)
+
+class _Removing(_Faiss):
+    """FAISS's indexes that know vectors by labels and can remove them."""
+
+    def _remove(self, labels: IntArray) -> None:
+        self._require_writable()
+        self._index.remove_ids(labels)
 
 
 @dataclass(eq=False)
-class FaissFlat(_Faiss):
+class FaissFlat(_Removing):
     """Every vector compared with every query: FAISS's exact search."""
 
-    def _new(self, rows: FloatArray) -> Any:
-        return faiss.IndexFlatIP(rows.shape[1])
+    def _new(self, rows: UnitRows) -> Any:
+        faiss = imported(self.library)
+        return faiss.IndexIDMap(faiss.IndexFlatIP(rows.shape[1]))
 
-    def _remove(self, slots: IntArray) -> bool:
-        self._require_writable()
-        self._index.remove_ids(slots)
-        return True
+    def _stored(self, labels: IntArray) -> FloatArray:
+        held = imported(self.library).vector_to_array(self._index.id_map)
+        rows: FloatArray = self._index.index.reconstruct_batch(np.searchsorted(held, labels))
+        return rows
+
+    def _bytes(self) -> int:
+        size: int = self._index.ntotal * (4 * self.dimension + 8)
+        return size
 
 
 @dataclass(eq=False)
-class FaissIVF(_Faiss):
+class FaissIVF(_Removing):
     """Cells around centres that k-means finds; only the `effort` nearest cells are searched.
 
     `n_cells` is FAISS's nlist, by default 4 √n; `effort` is `nprobe`. With `code_bytes` the vectors
@@ -105,55 +116,61 @@ class FaissIVF(_Faiss):
                 as_count(getattr(self, name), name)
         super().__post_init__()
 
-    def _new(self, rows: FloatArray) -> Any:
+    def _new(self, rows: UnitRows) -> Any:
+        faiss = imported(self.library)
         n, dimension = rows.shape
         n_cells = self.n_cells or max(1, min(round(4 * math.sqrt(n)), n // 39))
         if n_cells > n:
             raise ValueError(f"n_cells is {n_cells} and there are {n} vectors; k-means needs at least one a cell")
         centres = faiss.IndexFlatIP(dimension)
         if self.code_bytes is None:
-            index = faiss.IndexIVFFlat(centres, dimension, n_cells, INNER_PRODUCT)
+            index = faiss.IndexIVFFlat(centres, dimension, n_cells, faiss.METRIC_INNER_PRODUCT)
         else:
             if dimension % self.code_bytes:
                 raise ValueError(f"code_bytes is {self.code_bytes} and must divide the dimension, {dimension}")
             if n < 256:
                 raise ValueError(f"product quantisation learns 256 code words from 256 vectors or more, not {n}")
-            index = faiss.IndexIVFPQ(centres, dimension, n_cells, self.code_bytes, 8, INNER_PRODUCT)
+            index = faiss.IndexIVFPQ(centres, dimension, n_cells, self.code_bytes, 8, faiss.METRIC_INNER_PRODUCT)
             index.pq.cp.seed = self.seed
             index.pq.cp.min_points_per_centroid = 1  # fewer than FAISS likes still work; it would print a warning
-            index.pq.cp.max_points_per_centroid = 64  # a sample of 16,384 vectors teaches 256 code words, and sooner
+            index.pq.cp.max_points_per_centroid = PQ_SAMPLE // 256
         index.cp.seed = self.seed
         index.cp.min_points_per_centroid = 1
-        index.train(rows)
+        index.train(rows.sample(max(n_cells * index.cp.max_points_per_centroid, PQ_SAMPLE), self.seed))
         return index
+
+    def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
+        if effort is None:
+            return super()._search(queries, k)
+        parameters = imported(self.library).SearchParametersIVF(nprobe=effort)
+        scores, labels = self._index.search(queries, k, params=parameters)
+        return scores, labels
+
+    def _most_effort(self) -> int:
+        cells: int = self._index.nlist
+        return cells
 
     def _apply_effort(self) -> None:
         if self.dimension:
             self._index.nprobe = self.effort
 
-    def _stored(self, slots: IntArray) -> FloatArray:
-        with _direct_map:  # which says where a slot lies; kept only while it is needed
-            self._index.set_direct_map_type(faiss.DirectMap.Hashtable)
-            rows: FloatArray = self._index.reconstruct_batch(slots)
-            self._index.set_direct_map_type(faiss.DirectMap.NoMap)
+    def _stored(self, labels: IntArray) -> FloatArray:
+        maps = imported(self.library).DirectMap
+        with _direct_map:  # which says where a label lies; kept only while it is needed
+            self._index.set_direct_map_type(maps.Hashtable)
+            rows: FloatArray = self._index.reconstruct_batch(labels)
+            self._index.set_direct_map_type(maps.NoMap)
         return rows
 
-    def _add(self, rows: FloatArray) -> None:
-        self._require_writable()
-        n = len(self._ids.values)  # not ntotal, which falls when vectors are removed
-        self._index.add_with_ids(rows, np.arange(n, n + len(rows)))
-
-    def _remove(self, slots: IntArray) -> bool:
-        self._require_writable()
-        self._index.remove_ids(slots)
-        return False
-
-    def _shape(self) -> tuple[int, int]:
-        return self._index.ntotal + int(np.count_nonzero(~self._ids.alive)), self._index.d
+    def _bytes(self) -> int:
+        index = self._index
+        words = 0 if self.code_bytes is None else 256
+        size: int = index.ntotal * (index.code_size + 8) + 4 * self.dimension * (index.nlist + words)
+        return size
 
 
 Codes = Literal["float32", "int8", "int4"]
-QUANTISERS = {"int8": faiss.ScalarQuantizer.QT_8bit_uniform, "int4": faiss.ScalarQuantizer.QT_4bit_uniform}
+QUANTISERS = {"int8": "QT_8bit_uniform", "int4": "QT_4bit_uniform"}
 
 
 @dataclass(eq=False)
@@ -181,23 +198,46 @@ class FaissHNSW(_Faiss):
         as_count(self.ef_construction, "ef_construction")
         super().__post_init__()
 
-    def _new(self, rows: FloatArray) -> Any:
+    def _new(self, rows: UnitRows) -> Any:
+        faiss = imported(self.library)
         dimension = rows.shape[1]
         if self.codes == "float32":
-            index = faiss.IndexHNSWFlat(dimension, self.m, INNER_PRODUCT)
+            index = faiss.IndexHNSWFlat(dimension, self.m, faiss.METRIC_INNER_PRODUCT)
         else:
-            index = faiss.IndexHNSWSQ(dimension, QUANTISERS[self.codes], self.m, L2)
-            index.train(rows)
+            quantiser = getattr(faiss.ScalarQuantizer, QUANTISERS[self.codes])
+            index = faiss.IndexHNSWSQ(dimension, quantiser, self.m, faiss.METRIC_L2)
+            # All it learns is the range of the values, so the ends of that range teach it as much as all rows.
+            ends = np.array([[block.min(), block.max()] for block in rows.blocks()])
+            index.train(np.outer([ends.min(), ends.max()], np.ones(dimension)).astype(np.float32))
         index.hnsw.efConstruction = self.ef_construction
         return index
+
+    def _put(self, index: Any, rows: FloatArray, labels: IntArray) -> None:
+        index.add(rows)  # a graph counts its vectors from zero too, and loses none
+
+    def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
+        scores, labels = super()._search(queries, k)
+        if self.codes != "float32":
+            scores = np.float32(1) - scores / np.float32(2)  # ‖q − x‖² = 2 (1 − cosine) for unit vectors
+        return scores, labels
 
     def _apply_effort(self) -> None:
         if self.dimension:
             self._index.hnsw.efSearch = self.effort
 
+    def _stored(self, labels: IntArray) -> FloatArray:
+        rows: FloatArray = self._index.reconstruct_batch(labels)
+        return rows
+
+    def _bytes(self) -> int:
+        graph = self._index.hnsw
+        links = 4 * (graph.neighbors.size() + graph.levels.size()) + 8 * graph.offsets.size()
+        size: int = self._index.ntotal * self._index.storage.sa_code_size() + links
+        return size
+
 
 @dataclass(eq=False)
-class FaissBinary(Index):
+class FaissBinary(_Removing):
     """One bit a dimension: is the value above its mean over the corpus? Compared by counting bits.
 
     Every vector is looked at, at a thirty-second of its bytes. A score is cos(π · differing bits /
@@ -205,54 +245,38 @@ class FaissBinary(Index):
     estimate: re-score (`Rescored`).
     """
 
-    library = "faiss-cpu"
+    _kind = "_binary"
 
-    def _build(self, rows: FloatArray) -> None:
-        self._means = rows.mean(axis=0)
-        self._index = faiss.IndexBinaryFlat(8 * math.ceil(rows.shape[1] / 8))
-        self._index.add(self._bits(rows))
+    def _new(self, rows: UnitRows) -> Any:
+        faiss = imported(self.library)
+        total = sum(block.sum(axis=0, dtype=np.float64) for block in rows.blocks())
+        self._means = (total / len(rows)).astype(np.float32)
+        return faiss.IndexBinaryIDMap(faiss.IndexBinaryFlat(8 * math.ceil(rows.shape[1] / 8)))
+
+    def _put(self, index: Any, rows: FloatArray, labels: IntArray) -> None:
+        index.add_with_ids(self._bits(rows), labels)
 
     def _bits(self, rows: FloatArray) -> np.ndarray[Any, np.dtype[np.uint8]]:
         return np.packbits(rows > self._means, axis=1)
 
-    def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
-        differing, slots = self._index.search(self._bits(queries), k)
-        return np.cos(differing * (math.pi / self.dimension)).astype(np.float32), slots
+    def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
+        differing, labels = self._index.search(self._bits(queries), k)
+        return np.cos(differing * (math.pi / self.dimension)).astype(np.float32), labels
 
-    def _stored(self, slots: IntArray) -> FloatArray:
+    def _stored(self, labels: IntArray) -> FloatArray:
         raise NotImplementedError("FaissBinary keeps bits alone: leave out rebuild, or wrap it in Rescored")
-
-    def _add(self, rows: FloatArray) -> None:
-        self._index.add(self._bits(rows))
-
-    def _remove(self, slots: IntArray) -> bool:
-        self._index.remove_ids(slots)
-        return True
 
     def _write(self, folder: Path) -> None:
         np.save(folder / "means.npy", self._means)
-        faiss.write_index_binary(self._index, str(folder / "index.faiss"))
+        super()._write(folder)
 
     def _read(self, folder: Path, mmap: bool) -> None:
         self._means = np.load(folder / "means.npy")
-        self._index = faiss.read_index_binary(str(folder / "index.faiss"))
+        super()._read(folder, mmap)
 
     def _shape(self) -> tuple[int, int]:
-        return self._index.ntotal, len(self._means)
+        return super()._shape()[0], len(self._means)
 
     def _bytes(self) -> int:
-        return _serialised(self._index, faiss.write_index_binary)
-
-
-def _serialised(index: Any, write: Any) -> int:
-    """Bytes of the file that FAISS would write, which are those it holds; none are written."""
-    size = 0
-
-    def count(part: bytes) -> None:
-        nonlocal size
-        size += len(part)
-
-    writer = faiss.PyCallbackIOWriter(count)
-    write(index, writer)
-    del writer  # hands over what is left in its buffer
-    return size
+        size: int = self._index.ntotal * (self._index.code_size + 8) + self._means.nbytes
+        return size

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import hnswlib
 import numpy as np
 
 from semsearch_nb import threads
-from semsearch_nb.indexes.base import Index
+from semsearch_nb.indexes.base import Index, imported
+from semsearch_nb.indexes.rows import UnitRows
 from semsearch_nb.vectors import FloatArray, IntArray, as_count
 
 
@@ -37,38 +37,39 @@ class Hnswlib(Index):
         as_count(self.ef_construction, "ef_construction")
         super().__post_init__()
 
-    def _build(self, rows: FloatArray) -> None:
+    def _build(self, rows: UnitRows) -> None:
         # "ip" on unit vectors is the cosine; the space "cosine" would normalise every query again.
-        index = hnswlib.Index("ip", rows.shape[1])
+        index = imported("hnswlib").Index("ip", rows.shape[1])
         index.init_index(len(rows), M=self.m, ef_construction=self.ef_construction, random_seed=self.seed)
-        index.add_items(rows, num_threads=threads.count())
+        for block in rows.blocks():
+            index.add_items(block, num_threads=threads.count())
         self._index = index
 
-    def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
+    def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
         try:
-            slots, distances = self._index.knn_query(queries, k, num_threads=threads.count())
+            labels, distances = self._index.knn_query(queries, k, num_threads=threads.count())
         except RuntimeError as error:
             if "contiguous 2D array" not in str(error):
                 raise
-            # Fewer than k could be reached from some query: say from which.
+            # Fewer than k can be reached from some query, whatever the effort: say from which.
             if len(queries) == 1:
                 return np.full((1, k), -np.inf, dtype=np.float32), np.full((1, k), -1, dtype=np.int64)
             parts = [self._search(queries[i : i + 1], k) for i in range(len(queries))]
-            return np.concatenate([scores for scores, _ in parts]), np.concatenate([slots for _, slots in parts])
-        return 1 - distances, slots.view(np.int64)
+            return np.concatenate([scores for scores, _ in parts]), np.concatenate([labels for _, labels in parts])
+        return 1 - distances, labels.view(np.int64)
 
-    def _stored(self, slots: IntArray) -> FloatArray:
-        return np.array(self._index.get_items(slots), dtype=np.float32)
+    def _stored(self, labels: IntArray) -> FloatArray:
+        return np.array(self._index.get_items(labels), dtype=np.float32)
 
-    def _add(self, rows: FloatArray) -> None:
-        n = self._index.get_current_count()
-        self._index.resize_index(n + len(rows))
-        self._index.add_items(rows, np.arange(n, n + len(rows)), num_threads=threads.count())
+    def _add(self, rows: FloatArray, labels: IntArray) -> None:
+        n = self._index.get_current_count() + len(rows)
+        if n > self._index.get_max_elements():
+            self._index.resize_index(n + n // 2)  # it copies everything, so not at every call
+        self._index.add_items(rows, labels, num_threads=threads.count())
 
-    def _remove(self, slots: IntArray) -> bool:
-        for slot in slots.tolist():
-            self._index.mark_deleted(slot)
-        return False
+    def _remove(self, labels: IntArray) -> None:
+        for label in labels.tolist():
+            self._index.mark_deleted(label)
 
     def _apply_effort(self) -> None:
         if self.dimension:  # a loaded index starts with ef 10 again
@@ -78,7 +79,7 @@ class Hnswlib(Index):
         self._index.save_index(str(folder / "index.hnsw"))
 
     def _read(self, folder: Path, mmap: bool) -> None:
-        self._index = hnswlib.Index("ip", self.dimension)
+        self._index = imported("hnswlib").Index("ip", self.dimension)
         self._index.load_index(str(folder / "index.hnsw"))
 
     def _shape(self) -> tuple[int, int]:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from semsearch_nb.indexes import storage
-from semsearch_nb.indexes.base import Index, is_full
+from semsearch_nb.indexes.base import KINDS, Index, is_full
 from semsearch_nb.indexes.ids import IdMap
+from semsearch_nb.indexes.rows import Growing, UnitRows
 from semsearch_nb.vectors import FloatArray, IntArray, as_count
 
 
@@ -39,35 +39,41 @@ class Rescored(Index):
         self.effort = self.inner.effort if self.inner.effort_name else self.candidates
         super().__post_init__()
 
-    def _build(self, rows: FloatArray) -> None:
-        self.inner.build(rows)
-        self._vectors = rows
+    def _build(self, rows: UnitRows) -> None:
+        vectors = rows.kept()
+        self.inner._build(rows)
+        self._vectors = Growing(vectors)
 
-    def _search(self, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
+    def _take(self, ids: IdMap, dimension: int) -> None:
+        super()._take(ids, dimension)
+        self.inner._take(ids, dimension)  # labels are the same on both sides: the rows of the vectors
+
+    def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
         # Not inner.search: where it proposes fewer, there is no need to complete them as long as k remain.
-        proposed = self.inner._search(queries, min(max(k, self.candidates), len(self.inner)))[1]
-        missing = None if is_full(proposed) else proposed < 0
-        proposed = self.inner._ids.of(proposed)
+        proposed = self.inner._search(queries, min(max(k, self.candidates), len(self)), effort)[1]
+        vectors = self._vectors.array
         if len(queries) == 1:
-            scores = (self._vectors[proposed[0]] @ queries[0])[None]
+            scores = (vectors[proposed[0]] @ queries[0])[None]
         else:
-            scores = np.stack([self._vectors[row] @ query for row, query in zip(proposed, queries, strict=True)])
-        if missing is not None:
-            scores, proposed = np.where(missing, -np.inf, scores), np.where(missing, -1, proposed)
+            scores = np.stack([vectors[row] @ query for row, query in zip(proposed, queries, strict=True)])
+        if not is_full(proposed):
+            scores[proposed < 0] = -np.inf
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(scores, best, axis=1), np.take_along_axis(proposed, best, axis=1)
 
-    def _stored(self, slots: IntArray) -> FloatArray:
-        return self._vectors[slots]
+    def _most_effort(self) -> int | None:
+        return self.inner._most_effort()
 
-    def _add(self, rows: FloatArray) -> None:
-        n = len(self._vectors)
-        self.inner.add(rows, np.arange(n, n + len(rows)))
-        self._vectors = np.concatenate([self._vectors, rows])
+    def _stored(self, labels: IntArray) -> FloatArray:
+        rows: FloatArray = self._vectors.array[labels]
+        return rows
 
-    def _remove(self, slots: IntArray) -> bool:
-        self.inner.remove(slots)
-        return False
+    def _add(self, rows: FloatArray, labels: IntArray) -> None:
+        self.inner._add(rows, labels)
+        self._vectors.append(rows)
+
+    def _remove(self, labels: IntArray) -> None:
+        self.inner._remove(labels)
 
     def _apply_effort(self) -> None:
         if self.inner.effort_name:
@@ -83,31 +89,20 @@ class Rescored(Index):
     @classmethod
     def _made_with(cls, parameters: dict[str, Any]) -> Rescored:
         inner = parameters["inner"]
-        return cls(storage.KINDS[inner["kind"]]._made_with(inner["parameters"]), parameters["candidates"])
+        return cls(KINDS[inner["kind"]]._made_with(inner["parameters"]), parameters["candidates"])
 
     def _write(self, folder: Path) -> None:
-        np.save(folder / "vectors.npy", self._vectors)
+        np.save(folder / "vectors.npy", self._vectors.array)
         (folder / "inner").mkdir()
         self.inner._write(folder / "inner")
-        self.inner._ids.write(folder / "inner")
 
     def _read(self, folder: Path, mmap: bool) -> None:
-        self._vectors = np.load(folder / "vectors.npy", mmap_mode="r" if mmap else None)
-        self.inner.dimension = self.dimension
-        self.inner._ids = IdMap.read(folder / "inner")
+        self._vectors = Growing(np.load(folder / "vectors.npy", mmap_mode="r" if mmap else None))
+        self.inner._take(self._ids, self.dimension)
         self.inner._read(folder / "inner", mmap=False)  # it is small, and so it can still change
 
     def _shape(self) -> tuple[int, int]:
-        return len(self._vectors), self.inner._shape()[1]
+        return len(self._vectors.array), self.inner._shape()[1]
 
     def _bytes(self) -> int:
-        return self.inner.memory_bytes() + (0 if _is_mapped(self._vectors) else self._vectors.nbytes)
-
-
-def _is_mapped(array: Any) -> bool:
-    """Whether the values lie in a file, for the operating system to read and to drop."""
-    while array is not None:
-        if isinstance(array, np.memmap):
-            return True
-        array = getattr(array, "base", None)
-    return False
+        return self.inner._bytes() + self._vectors.nbytes

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from semsearch_nb import encoding, indexes, models, retrieval
+from semsearch_nb.lexical import BM25
+
+TEXTS = ["Cats sleep all day.", "Rome is an old city.", "Gold fell again."]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return models.load("symmetric")
+
+
+def test_an_index_that_holds_nothing_is_searched_all_the_same(model):
+    index = indexes.FaissFlat().build(encoding.encode_documents(model, TEXTS))
+    index.remove([0, 1, 2])
+    dense = retrieval.Dense(model, TEXTS, index=index)
+    assert dense.search(["old Rome"], k=2).indices.shape == (1, 0)
+    index.add(encoding.encode_documents(model, TEXTS[1:2]), ["rome"])
+    assert dense.search(["old Rome"], k=2).indices.tolist() == [["rome"]]
+
+
+@pytest.mark.parametrize("weights", [[1, 0.5], (1, 0.5), np.array([1, 0.5])])
+def test_weights_may_be_an_array(weights):
+    bm25 = BM25(TEXTS)
+    assert retrieval.Hybrid([bm25, bm25], weights=weights).search(["old city"], 1).indices.tolist() == [[1]]
+
+
+def test_queries_may_come_from_a_generator(model):
+    hybrid = retrieval.Hybrid([retrieval.Dense(model, TEXTS), BM25(TEXTS)])
+    for retriever in (hybrid, hybrid.retrievers[0]):
+        assert retriever.search((text for text in ["old city", "cats"]), 1).indices.tolist() == [[1], [0]]
+        with pytest.raises(TypeError, match="queries must be a list of strings, not one string"):
+            retriever.search("old city")
