@@ -134,7 +134,13 @@ class Interval(NamedTuple):
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        """With the digits that the interval carries: a third decimal where it is narrower than 0.02.
+
+        >>> str(Interval(0.732, 0.691, 0.772)), str(Interval(0.752, 0.744, 0.760))
+        ('0.73 [0.69, 0.77]', '0.752 [0.744, 0.760]')
+        """
+        digits = 2 if self.high - self.low >= 0.02 else 3
+        return f"{self.mean:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
 def bootstrap(values: Sequence[float] | Values, *, level: float = 0.95, n: int = 10_000, seed: int = 0) -> Interval:

@@ -73,7 +73,7 @@ class Hits:
         """The same in NumPy arrays; hits that have them already are returned as they are."""
         if isinstance(self.scores, np.ndarray) and isinstance(self.indices, np.ndarray):
             return self
-        return Hits(*(as_numpy(array) for array in self), self.holds)
+        return Hits(as_numpy(self.scores), as_numpy(self.indices), self.holds)
 
 
 def as_numpy(array: Any) -> np.ndarray[Any, Any]:
