@@ -177,7 +177,7 @@ def test_the_questions_are_read_from_our_files(tmp_path, monkeypatch, package):
     assert questions.document_texts[0] == "Moon. It goes round."
     assert [query.text for query in encyclopedia.unanswerable()] == ["Who owns the Moon?"]
     (tmp_path / "qrels" / "test.tsv").write_text("q1\tMars\t2\n")
-    with pytest.raises(DatasetError, match=r"judged against 'Mars', which is no document"):
+    with pytest.raises(DatasetError, match=r"1 judgements of documents that corpus.jsonl does not hold"):
         datasets.load("encyclopedia")
 
 
