@@ -1,8 +1,7 @@
 """Files from the network, downloaded once: from an address, or from a data set of the Hugging Face hub.
 
-Both are kept on disk, resume after a cut, wait where the server asks for it, and appear under their
-name when they are complete; concurrent processes download once. `HF_HUB_OFFLINE=1` keeps both off the
-network.
+Both resume after a cut, wait where the server asks for it, and appear under their name when they are complete.
+`HF_HUB_OFFLINE=1` keeps both off the network.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from semsearch_nb.storage import checksum
 
 # Its own, and those of whichever httpx it uses, for a body that is cut again and again.
 HUB_ERRORS: tuple[type[Exception], ...] = (OSError, *HfHubHTTPError.__bases__[:1])
+MAY_PASS = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 BUSY = (429, 500, 502, 503, 504)  # a server that says "too many" or "not now"
 RETRIES = 5  # of a request that is answered so
 LONGEST_WAIT = 120  # seconds that a server may ask to wait
@@ -44,17 +44,13 @@ class DownloadError(OSError):
 def from_url(url: str, *, sha256: str | None = None) -> Path:
     """The file at an address: the one in the cache folder, or a new download that is kept there.
 
-    What arrived before a cut, also of a process that was killed, is not asked for again if the server
-    says that the file is still the same. The file has the length that the server names; whether it has the
-    right content only `sha256` can tell. The cached file is checked at every call, and needs no network.
-
-    Args:
-        sha256: of the content, in hexadecimal, where it is known.
+    What arrived before a cut, also of a process that was killed, is not asked for again if the server says that
+    the file is still the same. Whether it has the right content only `sha256` (hexadecimal) can tell.
 
     Raises:
         ValueError: `sha256` is none.
-        DownloadError: no network, an answer such as 404, a server that asks to wait for minutes, a
-            redirect from https to http, or another content than `sha256`.
+        DownloadError: no network, an answer such as 404, a server that asks to wait for minutes, a redirect from
+            https to http, or another content than `sha256`.
         CacheFolderError: the cache folder cannot be written.
     """
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
@@ -155,13 +151,11 @@ def _fetch(url: str, part: Path) -> None:
                         return _receive(response, url, part)
                     busy += 1
                     _wait(response, url, 2**busy)
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            except requests.RequestException as error:
                 busy, fruitless = (0, 0) if _size(part) > before else (busy, fruitless + 1)
-                if fruitless == TRIES:
+                if not isinstance(error, MAY_PASS) or fruitless == TRIES:
                     raise DownloadError(f"{url} could not be downloaded: {_first_line(error)}") from error
                 time.sleep(fruitless)
-            except requests.RequestException as error:
-                raise DownloadError(f"{url} could not be downloaded: {_first_line(error)}") from error
 
 
 def _receive(response: requests.Response, url: str, part: Path) -> None:

@@ -27,17 +27,14 @@ def as_run(
     """The ids behind `hits`, best first, by query. Empty places are left out; whole-number ids become strings.
 
     Args:
-        hits: of the queries in their order, in NumPy or torch.
         query_ids: one a row of `hits`.
-        document_ids: of the corpus that was searched, in its order: index j stands for `document_ids[j]`. Only
-            where `hits.holds` is "rows"; hits that hold ids are named by themselves.
+        document_ids: of the corpus that was searched, in its order, where `hits` hold rows; not where they hold ids.
         skip_self: leave out the document that has the query's own id, where queries are documents too, as in
             ArguAna. Search for one hit more, then.
 
     Raises:
         TypeError: no `Hits`, or an id that is neither a string nor a whole number.
-        ValueError: the numbers of queries differ, a query id occurs twice, a row lies outside the documents, or
-            `document_ids` is missing or one too many.
+        ValueError: arguments that do not go together, or a query id that occurs twice.
     """
     if not isinstance(hits, Hits):
         raise TypeError(f"hits must be Hits, as a search returns, not {type(hits).__name__}")
@@ -53,17 +50,17 @@ def as_run(
         documents, rows = list(document_ids), hits.indices[hits.found]
         if rows.size and not 0 <= rows.min() <= rows.max() < len(documents):
             raise ValueError(
-                f"hits has indices from {rows.min()} to {rows.max()} and document_ids has "
-                f"{len(documents)}; pass the documents that were searched, in the same order"
+                f"hits has indices from {rows.min()} to {rows.max()} and document_ids has {len(documents)}; "
+                "pass the documents that were searched, in the same order"
             )
     elif document_ids is not None:
         raise ValueError("hits hold ids already, so that document_ids would name others; leave document_ids out")
     run: dict[str, list[str]] = {}
     for query, row, there in zip(queries, hits.indices, hits.found, strict=True):
-        found = row[there].tolist()
         if hits.holds == "rows":
-            found = [documents[index] for index in found]
-        named = [_as_id(value, "document_ids" if hits.holds == "rows" else "hits") for value in found]
+            named = [_as_id(documents[index], "document_ids") for index in row[there]]
+        else:
+            named = [_as_id(value, "hits") for value in row[there].tolist()]
         run[query] = [name for name in named if not (skip_self and name == query)]
     return run
 
@@ -134,7 +131,13 @@ class Interval(NamedTuple):
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        """With the digits that the interval carries: a third decimal where it is narrower than 0.02.
+
+        >>> str(Interval(0.732, 0.691, 0.772)), str(Interval(0.752, 0.744, 0.760))
+        ('0.73 [0.69, 0.77]', '0.752 [0.744, 0.760]')
+        """
+        digits = 2 if self.high - self.low >= 0.02 else 3
+        return f"{self.mean:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
 def bootstrap(values: Sequence[float] | Values, *, level: float = 0.95, n: int = 10_000, seed: int = 0) -> Interval:
@@ -186,15 +189,11 @@ def _each_query(metric: Callable[[list[float], Mapping[str, float]], float], run
     if not isinstance(run, Mapping):
         raise TypeError(f"run must be a dictionary of queries, as as_run returns, not {type(run).__name__}")
     if run and not any(query in qrels for query in run):
-        some, judged_query = next(iter(run)), next(iter(qrels))
-        raise ValueError(
-            f"run answers no query of qrels: its ids are like {some!r}, those of qrels like {judged_query!r}"
-        )
+        both = f"its ids are like {next(iter(run))!r}, those of qrels like {next(iter(qrels))!r}"
+        raise ValueError(f"run answers no query of qrels: {both}")
     kinds = {_kind(document) for judged in qrels.values() for document in judged}
-    values = []
-    for query, judged in qrels.items():
-        hits = _ranked(run.get(query, ()), query, kinds)
-        values.append(metric([judged.get(hit, 0) for hit in hits[:k]], judged))
+    ranked = {query: _ranked(run.get(query, ()), query, kinds)[:k] for query in qrels}
+    values = [metric([judged.get(hit, 0) for hit in ranked[query]], judged) for query, judged in qrels.items()]
     return np.array(values, dtype=np.float64)
 
 

@@ -6,7 +6,7 @@ Ellipsis is "not answered yet", so a notebook runs clean before anybody has touc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -60,17 +60,6 @@ def close_to(expected: float, tolerance: float, hint: str) -> Test:
         if isinstance(answer, (bool, str)) or np.ndim(answer) != 0:
             return f"one number is expected, not {answer!r:.60}"
         return None if abs(float(answer) - expected) <= tolerance else hint
-
-    return test
-
-
-def contains(expected: Collection[Any], hint: str) -> Test:
-    """The answer is a collection that holds exactly the `expected` things, in any order."""
-
-    def test(answer: Any) -> str | None:
-        if isinstance(answer, str):
-            return "a list is expected, not one string"
-        return None if set(answer) == set(expected) else hint
 
     return test
 

@@ -27,9 +27,8 @@ def reciprocal_rank(
 ) -> Hits:
     """Σ weight / (constant + rank) over the rankings that hold a document (Cormack, Clarke and Büttcher 2009).
 
-    It looks at ranks alone: a ranking that is sure of its first hit and one that guesses count the same,
-    so where one ranking is much weaker the result falls below the better one. See `standard_scores`.
-    A document that a ranking does not hold gets nothing from it.
+    It looks at ranks alone, so where one ranking is much weaker the result falls below the better one; see
+    `standard_scores`. A document that a ranking does not hold gets nothing from it.
 
     Args:
         rankings: hits of the same queries over the same documents, all rows or all ids, in NumPy or torch.
@@ -38,8 +37,8 @@ def reciprocal_rank(
         weights: one a ranking; without them all are 1.
 
     Returns:
-        Hits of the shape `(n_queries, k)` that hold what the rankings hold. Ties keep the order in which the
-        documents stand in the first ranking, then in the next ones.
+        Hits of the shape `(n_queries, k)` that hold what the rankings hold. Ties keep the order of the first
+        ranking, then that of the next ones.
 
     Raises:
         TypeError, ValueError: rankings that do not go together, or an argument that is not so; it is named.
@@ -85,8 +84,7 @@ def learn_weights(
         run = evaluation.as_run(hits, query_ids, document_ids)
         return float(evaluation.ndcg_at_k(run, qrels).mean())
 
-    best = max(parts, key=quality)
-    return tuple(share / steps for share in best)
+    return tuple(share / steps for share in max(parts, key=quality))
 
 
 def _z(scores: Points) -> Points:
@@ -122,9 +120,8 @@ def _fuse(
                 row[[place[document] for document in documents.tolist()]] = of_hits
                 total += weight * row
         best = np.argsort(-total, kind="stable")[:k]
-        every = list(place)
         scores[query, : len(best)] = total[best]
-        indices[query, : len(best)] = [every[position] for position in best]
+        indices[query, : len(best)] = np.array(list(place), dtype=kind)[best]
     return Hits(scores, indices, rankings[0].holds)
 
 
@@ -141,15 +138,11 @@ def _checked(rankings: Sequence[Hits]) -> list[Hits]:
     first = rankings[0]
     for number, ranking in enumerate(rankings):
         if len(ranking) != len(first):
-            raise ValueError(
-                f"rankings[{number}] answers {len(ranking)} queries and rankings[0] {len(first)}; "
-                "fuse rankings of the same queries"
-            )
+            both = f"{len(ranking)} queries and rankings[0] {len(first)}"
+            raise ValueError(f"rankings[{number}] answers {both}; fuse rankings of the same queries")
         if _content(ranking) != _content(first):
-            raise ValueError(
-                f"rankings[{number}] holds {_content(ranking)} and rankings[0] holds {_content(first)}; fuse rankings "
-                "that name documents alike"
-            )
+            both = f"{_content(ranking)} and rankings[0] holds {_content(first)}"
+            raise ValueError(f"rankings[{number}] holds {both}; fuse rankings that name documents alike")
         if not np.isfinite(ranking.scores[ranking.found]).all():
             raise ValueError(f"rankings[{number}] has scores that are not finite")
     return rankings

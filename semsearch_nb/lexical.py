@@ -64,8 +64,8 @@ class BM25:
         """The rows of the `k` texts with the highest BM25 score for each query, best first.
 
         Scores are sums over the words in common, above 0 and not comparable between queries. Where fewer than
-        `k` texts share a word with the query, its row ends with empty places: a score of -inf, and -1. The
-        shape is `(n_queries, min(k, n_texts))`. Ties keep the order of the texts.
+        `k` texts share a word with the query, its row ends with empty places. The shape is
+        `(n_queries, min(k, n_texts))`. Ties keep the order of the texts.
 
         Warns:
             UserWarning: a query has no word at all, or stop words alone; nothing is found for it.

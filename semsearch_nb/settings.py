@@ -76,17 +76,8 @@ def configure(
         ValueError: a value that does not exist, or a `data_dir` that is not a folder.
     """
     global _current
-    given = {
-        "data": data,
-        "models": models,
-        "device": device,
-        "engine": engine,
-        "precision": precision,
-        "cache_dir": cache_dir,
-        "data_dir": data_dir,
-    }
-    changed = {name: value for name, value in given.items() if value is not None}
-    _current = replace(current(), **{name: _checked(name, value, name) for name, value in changed.items()})
+    given = {name: value for name, value in locals().items() if value is not None}
+    _current = replace(current(), **{name: _checked(name, value, name) for name, value in given.items()})
     return _current
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
+Lengths = np.ndarray[Any, np.dtype[np.float64]]
+PART = 4_096  # rows that are scaled at once; of 384 dimensions they take 6 MB
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -73,7 +75,7 @@ class Hits:
         """The same in NumPy arrays; hits that have them already are returned as they are."""
         if isinstance(self.scores, np.ndarray) and isinstance(self.indices, np.ndarray):
             return self
-        return Hits(*(as_numpy(array) for array in self), self.holds)
+        return Hits(as_numpy(self.scores), as_numpy(self.indices), self.holds)
 
 
 def as_numpy(array: Any) -> np.ndarray[Any, Any]:
@@ -96,66 +98,108 @@ def as_vectors(array: Any, name: str) -> FloatArray:
             the array `name`, names the first bad row and says what to do.
     """
     matrix = as_matrix(array, name)
-    _require_finite(matrix, name)
+    check_lengths(row_lengths(matrix), name)
     return matrix
 
 
 def unit_rows(array: Any, name: str) -> FloatArray:
     """`array` checked as by `as_vectors` and scaled so that every row has length 1.
 
-    On unit vectors the dot product is the cosine. Rows that have length 1 already (within 1e-6)
-    are returned as they are, so a normalised corpus is read once and not copied.
+    On unit vectors the dot product is the cosine. Where all rows have length 1 already (within 1e-6),
+    the matrix is returned as it is, so a normalised corpus is read once and not copied.
 
     Raises:
         ValueError: also where a row is zero: it has no direction and so no cosine.
     """
     matrix = as_matrix(array, name)
-    if len(matrix) == 1 and abs(np.vdot(matrix, matrix) - 1) <= 2e-6:
+    lengths = row_lengths(matrix)
+    if are_units(lengths):
         return matrix
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        squares = np.einsum("ij,ij->i", matrix, matrix)
-    if np.abs(squares - 1).max() <= 2e-6:  # never so with a NaN in it
-        return matrix
-    _require_finite(matrix, name)
-    largest = np.abs(matrix).max(axis=1)
-    if not largest.all():
-        bad = np.flatnonzero(largest == 0)
+    check_lengths(lengths, name, may_be_zero=False)
+    result = np.empty_like(matrix)
+    for part in _parts(len(matrix)):
+        result[part] = matrix[part] / lengths[part, None]  # in float64, which 1e-40 / 1e-40 needs
+    return result
+
+
+def row_lengths(matrix: FloatArray) -> Lengths:
+    """The Euclidean length of every row, shape `(n,)`, a part of the rows at a time.
+
+    It is NaN or infinite only where the row is. The squares of 1e30 and of 1e-30 are beyond float32:
+    where a length lies near such values, it is computed again in float64.
+    """
+    lengths = np.empty(len(matrix))
+    for part in _parts(len(matrix)):
+        rows = matrix[part]
+        with np.errstate(all="ignore"):
+            lengths[part] = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+        low, high = lengths[part].min(), lengths[part].max()
+        if not (low > 1e-15 and high < 1e15):  # so too where there is a NaN
+            lengths[part] = np.linalg.norm(rows.astype(np.float64), axis=1)
+    return lengths
+
+
+def check_lengths(lengths: Lengths, name: str, *, may_be_zero: bool = True) -> None:
+    """Raise ValueError where a row of these lengths is not finite, or is zero if it may not be."""
+    if (bad := np.flatnonzero(~np.isfinite(lengths))).size:
         raise ValueError(
-            f"{name} has {len(bad)} rows of zeros, the first is row {bad[0]}; a zero vector has no "
-            "direction: remove those rows, or search with score='dot'"
+            f"{name} has NaN or infinite values in {len(bad)} of {len(lengths)} rows, the first is row {bad[0]}; "
+            "remove those rows or encode their texts again"
         )
-    # The largest value first: the square of 1e30 is more than float32 holds.
-    scaled = matrix / largest[:, None]
-    return np.ascontiguousarray(scaled / np.linalg.norm(scaled, axis=1, keepdims=True))
+    if not may_be_zero and (bad := np.flatnonzero(lengths == 0)).size:
+        raise ValueError(
+            f"{name} has {len(bad)} rows of zeros, the first is row {bad[0]}; a zero vector has no direction: "
+            "remove those rows, or search with score='dot'"
+        )
+
+
+def are_units(lengths: Lengths) -> bool:
+    """Whether all lengths are 1 within 1e-6; not so with a NaN among them."""
+    return bool(np.abs(lengths - 1).max() <= 1e-6)
+
+
+def _parts(n: int) -> Iterator[slice]:
+    return (slice(start, start + PART) for start in range(0, n, PART))
 
 
 def as_matrix(array: Any, name: str) -> FloatArray:
     """`array` as by `as_vectors`, except that its values are not looked at: no pass over the data."""
-    matrix = np.asarray(array)
-    if matrix.dtype == np.float32 and matrix.ndim == 2 and matrix.size and matrix.flags.c_contiguous:
-        return matrix  # what most searches pass: said at once, since a query may take but 50 µs
+    if isinstance(array, np.ndarray) and array.dtype == np.float32 and array.ndim == 2 and array.size:
+        return np.ascontiguousarray(array)  # what most searches pass: said at once, since a query may take but 50 µs
+    matrix = _stacked(array, name)
     if matrix.dtype.kind not in "fiu":
         raise TypeError(
             f"{name} must be an array of numbers, not of {matrix.dtype}; "
             "encode texts first, with encoding.encode_queries or encode_documents"
         )
-    if matrix.ndim != 2:
-        hint = f"; for one vector pass {name}[None, :]" if matrix.ndim == 1 and matrix.size else ""
-        raise ValueError(f"{name} must have the shape (n, dimension), not {matrix.shape}{hint}")
-    if 0 in matrix.shape:
-        raise ValueError(f"{name} is empty: its shape is {matrix.shape}; pass at least one vector")
+    check_shape(matrix.shape, name)
     with np.errstate(over="ignore"):  # a float64 beyond float32's range becomes infinite, and is refused
         return np.ascontiguousarray(matrix, dtype=np.float32)
 
 
-def _require_finite(matrix: FloatArray, name: str) -> None:
-    finite = np.isfinite(matrix).all(axis=1)
-    if not finite.all():
-        bad = np.flatnonzero(~finite)
+def check_shape(shape: tuple[int, ...], name: str) -> None:
+    """Raise ValueError where an array of this shape is not a matrix, or has no rows or columns."""
+    if len(shape) != 2:
+        hint = f"; for one vector pass {name}[None, :]" if len(shape) == 1 and shape[0] else ""
+        raise ValueError(f"{name} must have the shape (n, dimension), not {tuple(shape)}{hint}")
+    if 0 in shape:
+        raise ValueError(f"{name} is empty: its shape is {tuple(shape)}; pass at least one vector")
+
+
+def _stacked(array: Any, name: str) -> np.ndarray[Any, Any]:
+    """`array` as NumPy has it; a list, an array of objects or a column of vectors becomes their matrix."""
+    matrix = array if isinstance(array, (list, tuple)) else as_numpy(array)
+    if not isinstance(matrix, (list, tuple)) and (matrix.dtype != object or matrix.ndim != 1):
+        return matrix
+    if not any(hasattr(row, "shape") or isinstance(row, (list, tuple)) for row in matrix):
+        return np.asarray(matrix)  # numbers, or what the caller will refuse
+    try:
+        return np.stack([as_numpy(row) for row in matrix])
+    except ValueError as error:
         raise ValueError(
-            f"{name} has NaN or infinite values in {len(bad)} of {len(matrix)} rows, the first is "
-            f"row {bad[0]}; remove those rows or encode their texts again"
-        )
+            f"{name} holds vectors that np.stack({name}) cannot make one array of ({error}); "
+            "pass vectors of one length, all from the same model"
+        ) from error
 
 
 _NO_LISTS: tuple[tuple[Callable[[Any], bool], str], ...] = (  # what can be iterated and is no list of texts

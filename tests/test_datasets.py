@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -194,12 +195,21 @@ def test_where_keeps_the_documents_and_some_queries(tmp_path):
     assert list(cats.qrels) == ["q1"]
 
 
-def test_a_split_holds_every_third_topic_out_with_its_documents():
-    passages = datasets.load("passages")
-    learned, held_out = passages.split()
-    assert len(learned.queries) + len(held_out.queries) == len(passages.queries)
-    topics = [{query.metadata["topic"] for query in part.queries} for part in (learned, held_out)]
-    assert not topics[0] & topics[1] and len(topics[1]) == 16
+def test_a_split_holds_every_third_topic_out_unless_the_queries_say_where_they_belong(tmp_path):
+    folder = write(tmp_path, **{"qrels/test.tsv": "q1\td1\t1\nq2\td2\t1\n"})
+    collection = datasets.load(folder)
+    asked = tuple(
+        Query(f"q{number}", "What?", {"topic": f"topic {number // 2}"} | ({"part": "learning"} if number == 5 else {}))
+        for number in range(12)
+    )
+    judged = {query.id: {"d1": 1} for query in asked}
+    learned, held_out = replace(collection, queries=asked, qrels=judged).split()
+    assert held_out.query_ids == ["q4", "q10", "q11"]  # of every third topic, without the one that says otherwise
+    assert "q5" in learned.query_ids and len(learned.queries) == 9
+
+
+def test_both_parts_of_a_split_have_their_own_documents():
+    learned, held_out = datasets.load("passages").split()
     for part in (learned, held_out):
         assert set(part.document_ids) == {document for grades in part.qrels.values() for document in grades}
 

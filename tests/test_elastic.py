@@ -81,6 +81,13 @@ def numbers_of(hits):
     return np.array([[int(name[1:]) for name in row] for row in hits.indices])
 
 
+@pytest.mark.parametrize("library", ["elasticsearch", "orjson"])
+def test_a_missing_library_says_what_brings_it(library):
+    script = f"import sys; sys.modules[{library!r}] = None; import semsearch_nb.elastic"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert f'needs {library}; install it with: pip install "semsearch-nb[elastic]"' in ended.stderr
+
+
 # Indexing
 
 

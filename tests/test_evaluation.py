@@ -197,3 +197,9 @@ def test_runs_may_hold_columns_and_arrays():
 def test_runs_of_another_shape_are_refused(run, qrels, error, message):
     with pytest.raises(error, match=message):
         evaluation.ndcg_at_k(run, qrels)
+
+
+def test_an_interval_is_written_with_the_digits_that_it_carries():
+    assert str(evaluation.Interval(0.5, 0.25, 0.78125)) == "0.50 [0.25, 0.78]"
+    assert str(evaluation.Interval(0.015625, 0.0, 0.02)) == "0.02 [0.00, 0.02]"
+    assert str(evaluation.Interval(-0.015625, -0.0199, 0.0)) == "-0.016 [-0.020, 0.000]"

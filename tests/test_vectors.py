@@ -1,4 +1,7 @@
+import tracemalloc
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -24,6 +27,27 @@ def test_other_arrays_become_contiguous_float32(array):
     rows = as_vectors(array, "rows")
     assert rows.dtype == np.float32 and rows.flags.c_contiguous
     assert rows.tolist() == [[1, 2], [3, 4]]
+
+
+def test_columns_and_lists_of_vectors_become_matrices():
+    rows = [np.arange(3.0), np.ones(3)]
+    objects = np.empty(2, object)
+    objects[:] = rows
+    tensors = [torch.arange(3.0, requires_grad=True), torch.ones(3, dtype=torch.bfloat16)]
+    for column in (objects, pd.Series(rows), pd.Series([list(row) for row in rows]), tensors, tuple(tensors)):
+        assert as_vectors(column, "rows").tolist() == [[0, 1, 2], [1, 1, 1]]
+    tensor = torch.ones(2, 3, dtype=torch.bfloat16, requires_grad=True)
+    assert unit_rows(tensor, "rows").dtype == np.float32
+    with pytest.raises(ValueError, match=r"rows holds vectors that np.stack\(rows\) cannot make one array of"):
+        as_vectors(pd.Series([np.ones(2), np.ones(3)]), "rows")
+
+
+def test_unit_rows_are_made_in_parts():
+    rows = np.random.default_rng(0).normal(size=(40_000, 64)).astype(np.float32)
+    tracemalloc.start()
+    unit_rows(rows, "rows")
+    assert tracemalloc.get_traced_memory()[1] < 1.4 * rows.nbytes  # the result, and little more
+    tracemalloc.stop()
 
 
 def test_unit_rows_survive_values_whose_squares_overflow_or_vanish():

@@ -13,20 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from semsearch_nb.datasets.collection import Collection, DatasetError, DatasetWarning, Document, Query, check
+from semsearch_nb.datasets.collection import Collection, DatasetError, DatasetWarning, Document, Query, checked
 from semsearch_nb.datasets.reading import field, json_lines, lines
 
-HEADER = {
-    "query",
-    "query-id",
-    "query_id",
-    "qid",
-    "topic",
-    "score",
-    "relevance",
-    "label",
-    "grade",
-}  # first or last column
+# The first or the last column of a header is called so.
+HEADER = {"query", "query-id", "query_id", "qid", "topic", "score", "relevance", "label", "grade"}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
@@ -41,9 +32,8 @@ def read(
 ) -> Collection:
     """Read a folder in the BEIR layout; queries without a relevant document in the split are left out.
 
-    The judgements are those of `qrels/SPLIT.tsv`; `qrels.tsv` is read where there is no folder `qrels`. Data as
-    published have rows without any text, and judgements of documents or queries that are not there. They are
-    left out, and one warning counts them; a title without a text is a document as any other.
+    The judgements are those of `qrels/SPLIT.tsv`; `qrels.tsv` is read where there is no folder `qrels`. Rows without
+    any text, and judgements of what is not there, are left out, and one warning counts them.
 
     Args:
         strict: refuse such data instead.
@@ -87,15 +77,9 @@ def read(
     asked = [query for query in queries.values() if any(grade > 0 for grade in qrels[query.id].values())]
     if not asked:
         raise DatasetError(f"{file}: no query has a relevant document, that is one with a score above 0")
-    return check(
-        Collection(
-            name=name or folder.resolve().name,
-            documents=tuple(document for document in known.values() if document.full_text),
-            queries=tuple(asked),
-            qrels={query.id: qrels[query.id] for query in asked},
-            source=source or f"the folder {folder.name}, BEIR layout",
-        )
-    )
+    kept = (document for document in known.values() if document.full_text)
+    source = source or f"the folder {folder.name}, BEIR layout"
+    return checked(name or folder.resolve().name, kept, asked, qrels, source)
 
 
 def read_queries(file: Path) -> tuple[Query, ...]:
@@ -133,10 +117,8 @@ def _judgements(file: Path) -> Iterator[tuple[str, str, str, float]]:
         where = f"{file}, line {number}"
         columns = line.split("\t") if "\t" in line else line.split()
         if len(columns) not in (3, 4):
-            raise DatasetError(
-                f"{where}: expected query, document and score, or TREC's four columns, separated by tabs, "
-                f"found {len(columns)}"
-            )
+            wanted = "query, document and score, or TREC's four columns, separated by tabs"
+            raise DatasetError(f"{where}: expected {wanted}, found {len(columns)}")
         query_id, document_id, grade = columns[0], columns[-2], columns[-1].strip()
         if NUMBER.fullmatch(grade):
             value = float(grade)

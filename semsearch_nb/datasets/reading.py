@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, check
+from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, checked
 from semsearch_nb.vectors import as_count
 
 T = TypeVar("T")
@@ -145,12 +145,4 @@ def from_pairs(name: str, pairs: Iterable[tuple[str, str, bool]], source: str) -
         if relevant:
             qrels.setdefault(query_id, {})[document_id] = 1
     asked = [Query(key, text) for text, key in queries.items() if key in qrels]
-    return check(
-        Collection(
-            name=name,
-            documents=tuple(Document(key, text) for text, key in documents.items()),
-            queries=tuple(asked),
-            qrels={query.id: qrels[query.id] for query in asked},
-            source=source,
-        )
-    )
+    return checked(name, (Document(key, text) for text, key in documents.items()), asked, qrels, source)

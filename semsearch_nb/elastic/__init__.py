@@ -21,10 +21,10 @@ try:
     from semsearch_nb.elastic.local_server import LocalServer, local_server
     from semsearch_nb.elastic.searching import ElasticIndex
 except ModuleNotFoundError as error:
-    if error.name and error.name.split(".")[0] in ("elasticsearch", "elastic_transport"):
-        message = 'semsearch_nb.elastic needs the official client; install it with: pip install "semsearch-nb[elastic]"'
-        raise ModuleNotFoundError(message, name=error.name) from error
-    raise
+    if (error.name or "").split(".")[0] not in ("elasticsearch", "elastic_transport", "orjson"):
+        raise
+    message = f'semsearch_nb.elastic needs {error.name}; install it with: pip install "semsearch-nb[elastic]"'
+    raise ModuleNotFoundError(message, name=error.name) from error
 
 __all__ = [
     "DOCKER",

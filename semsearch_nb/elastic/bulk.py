@@ -1,7 +1,7 @@
 """Documents into an index, many at a time, and none lost or doubled where the server stumbles.
 
-The client's own `streaming_bulk` waits and tries again where a server is busy, but gives up where a
-connection breaks. Ids are known before anything is sent, so a part whose answer was lost is sent again.
+The client's own `streaming_bulk` gives up where a connection breaks. Here a part whose answer was lost is sent
+again, since its ids are known.
 """
 
 from __future__ import annotations
@@ -35,11 +35,10 @@ class Rejected(NamedTuple):
 
 @dataclass
 class Report:
-    """What became of the documents. `indexed` and `already` are in the index, acknowledged by the server."""
+    """What became of the documents: `indexed` and `already` (with `resume`) are in the index for sure."""
 
     indexed: int = 0
     already: int = 0
-    """With `resume`: those that the index held."""
     rejected: list[Rejected] = field(default_factory=list)
     retries: int = 0
     seconds: float = 0.0
@@ -63,6 +62,7 @@ class IndexingError(ElasticError):
 class _Action(NamedTuple):
     id: Any
     lines: tuple[bytes, bytes]
+    """What to do and the document, as JSON."""
 
 
 def index_documents(
@@ -78,9 +78,8 @@ def index_documents(
     """Send documents to an index. Any iterable does: it is read as it is sent.
 
     Args:
-        documents: each a dictionary with a `vector`, the fields of the index, and an `id`; without one
-            the id is made of the other fields, so that the same document gets the same id again. A
-            document replaces the one that has its id.
+        documents: each a dictionary with a `vector`, the fields of the index, and an `id`; without one the id is
+            made of the other fields. A document replaces the one that has its id.
         resume: leave documents alone whose id is there, as after a run that was cut off.
         refresh: let searches find the documents as soon as this returns; else it takes up to a second.
         batch: documents a request.
@@ -92,8 +91,7 @@ def index_documents(
     Raises:
         TypeError: a document that is no dictionary.
         ElasticError: no such index, or one for another model.
-        IndexingError: the server did not come back within `patience`, or refuses all. What it has
-            acknowledged is in the index; go on with `resume=True`.
+        IndexingError: the server did not come back within `patience`, or refuses all; go on with `resume=True`.
     """
     report, start = Report(), time.perf_counter()
     _patiently(index.read, report, patience)
@@ -115,33 +113,29 @@ def index_documents(
 def _actions(
     index: ElasticIndex, documents: Iterable[Mapping[str, Any]], report: Report, resume: bool
 ) -> Iterator[_Action]:
-    """Requests for the documents that are sound; the others go into the report."""
+    """The documents that are sound; the others go into the report."""
     serializer = JsonSerializer()
     for position, document in enumerate(documents):
         if not isinstance(document, Mapping):
             raise TypeError(
                 f"documents[{position}] must be a dictionary, not {type(document).__name__}: {document!r:.60}"
             )
-        content = {key: value for key, value in document.items() if key not in ("id", VECTOR)}
+        fields = {key: value for key, value in document.items() if key not in ("id", VECTOR)}
         try:
-            key = document["id"] if "id" in document else cache.digest(serializer.loads(serializer.dumps(content)))
-            if flaw := _id_flaw(key, index.integer_ids):
-                report.rejected.append(Rejected(key, flaw))
-                continue
+            content = serializer.dumps(fields)
+            key = document["id"] if "id" in document else cache.digest(serializer.loads(content))
             head = serializer.dumps({"create" if resume else "index": {"_id": str(key)}})
-            body = _body(serializer.dumps(content), _checked_vector(document.get(VECTOR), index))
-        except _VectorError as error:
-            report.rejected.append(Rejected(key, str(error)))
         except (SerializationError, TypeError, ValueError, RecursionError) as error:
             report.rejected.append(Rejected(document.get("id"), f"cannot be written as JSON: {error}"))
-        else:
-            yield _Action(key, (head, body))
-
-
-def _body(content: bytes, vector: FloatArray) -> bytes:
-    """A document as JSON. orjson writes no more digits than float32 has, so that all takes a third of the time."""
-    numbers = orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY)
-    return b'{"%s":%s%s' % (VECTOR.encode(), numbers, b"}" if content == b"{}" else b"," + content[1:])
+            continue
+        vector, flaw = _checked_vector(document.get(VECTOR), index)
+        if flaw := _id_flaw(key, index.integer_ids) or flaw:
+            report.rejected.append(Rejected(key, flaw))
+            continue
+        # orjson writes no more digits than float32 has, so that all takes a third of the time.
+        numbers = orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY)
+        rest = b"}" if content == b"{}" else b"," + content[1:]
+        yield _Action(key, (head, b'{"%s":%s%s' % (VECTOR.encode(), numbers, rest)))
 
 
 def _id_flaw(key: Any, integer: bool) -> str | None:
@@ -152,25 +146,20 @@ def _id_flaw(key: Any, integer: bool) -> str | None:
     return f"id must be {wanted}, not {key!r:.60}"
 
 
-class _VectorError(ValueError):
-    pass
-
-
-def _checked_vector(vector: Any, index: ElasticIndex) -> FloatArray:
+def _checked_vector(vector: Any, index: ElasticIndex) -> tuple[FloatArray | None, str | None]:
+    """The vector as the index takes it, or what is wrong with it."""
     if vector is None:
-        raise _VectorError("vector is missing")
+        return None, "vector is missing"
     try:
         row = as_numpy(vector)
     except (TypeError, ValueError, RuntimeError) as error:  # parts of unequal length, a list of tensors
-        raise _VectorError(f"vector must be {index.dimension} numbers: {error}") from None
+        return None, f"vector must be {index.dimension} numbers: {error}"
     if row.dtype.kind not in "fiu" or row.shape != (index.dimension,):
-        found = f"{row.dtype} of the shape {row.shape}"
-        raise _VectorError(f"vector must be {index.dimension} numbers, as the index has it, not {found}")
+        return None, f"vector must be {index.dimension} numbers, not {row.dtype} of the shape {row.shape}"
     with np.errstate(over="ignore"):  # it is infinite then
-        checked: FloatArray = np.ascontiguousarray(row, dtype=np.float32)
-    if flaw := vector_flaw(checked, index.similarity):
-        raise _VectorError(f"vector {flaw}")
-    return checked
+        row = np.ascontiguousarray(row, dtype=np.float32)
+    flaw = vector_flaw(row, index.similarity)
+    return row, flaw and f"vector {flaw}"
 
 
 def _parts(actions: Iterable[_Action], batch: int) -> Iterator[list[_Action]]:

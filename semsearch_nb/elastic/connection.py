@@ -26,8 +26,6 @@ DOCKER = (
     "docker run --rm -p 127.0.0.1:9200:9200 -e discovery.type=single-node -e xpack.security.enabled=false "
     f"docker.elastic.co/elasticsearch/elasticsearch:{VERSION}"
 )
-
-
 GONE = "the server has no index or alias {!r}; make it with create_index"
 
 
@@ -50,14 +48,13 @@ def connect(
 ) -> Elasticsearch:
     """The official client, for a server that has answered.
 
-    What is not given comes from the environment: `SEMSEARCH_ELASTICSEARCH_URL` (else port 9200 of this
-    computer; several nodes of one cluster are separated by commas), `…_API_KEY`, or `…_USER` and
-    `…_PASSWORD`, and `…_CA_FILE` for certificates that no public authority has signed. Certificates are
-    always verified. A request that a node does not answer within `timeout` seconds goes to the next one.
+    What is not given comes from the environment: `SEMSEARCH_ELASTICSEARCH_URL` (else port 9200 of this computer;
+    several nodes of one cluster are separated by commas), `…_API_KEY`, or `…_USER` and `…_PASSWORD`, and `…_CA_FILE`
+    for certificates that no public authority has signed. A request that a node does not answer within `timeout`
+    seconds goes to the next one.
 
     Raises:
-        ValueError: a URL without http:// or https://, both kinds of credentials, a user without a
-            password, a CA file that is missing.
+        ValueError: a URL or credentials that are not so, or a CA file that is missing.
         ElasticError: nothing answers, the certificate or the credentials are refused, or the server is
             no Elasticsearch 8 or 9.
     """
@@ -69,9 +66,7 @@ def connect(
     if bool(user) != bool(password):
         raise ValueError(f"{'password' if user else 'user'} is missing; pass user and password together")
     if not f"{user}{password}".isascii():
-        raise ValueError(
-            "user and password must be ASCII: the official client sends no other characters; use an API key"
-        )
+        raise ValueError("user and password must be ASCII, as the official client sends nothing else; use an API key")
     options: dict[str, Any] = {"api_key": api_key} if api_key else {}
     if user and password:
         options["basic_auth"] = (user, password)
@@ -96,17 +91,13 @@ def explained(name: str) -> Iterator[None]:
     except NotFoundError:
         raise ElasticError(GONE.format(name)) from None
     except (AuthenticationException, AuthorizationException) as error:
-        raise ElasticError(
-            f"the server does not allow this with {name!r}: {error}; connect with other rights"
-        ) from None
+        raise ElasticError(f"the server does not allow this with {name!r}: {error}; use other credentials") from None
     except ApiError as error:
         if may_pass(error.status_code):
             raise NoAnswerError(f"the server cannot do this with {name!r} now: {error}; repeat it later") from None
         raise ElasticError(f"the server refuses this with {name!r}: {error}") from None
     except TransportError as error:
-        raise NoAnswerError(
-            f"the server has stopped answering ({error.message}); start it again and repeat this"
-        ) from None
+        raise NoAnswerError(f"the server has stopped answering ({error.message}); start it again and repeat") from None
 
 
 def may_pass(status: int) -> bool:
@@ -121,17 +112,11 @@ def _greet(client: Elasticsearch, urls: str) -> None:
     except AuthorizationException:
         return  # the credentials are right, and their owner may not look at the cluster as a whole
     except AuthenticationException:
-        reason = (
-            "refuses the credentials (401); pass api_key, or user and password, or set "
-            "SEMSEARCH_ELASTICSEARCH_API_KEY, or …_USER and …_PASSWORD"
-        )
+        reason = "refuses the credentials; pass others or set SEMSEARCH_ELASTICSEARCH_API_KEY, or …_USER and …_PASSWORD"
     except UnsupportedProductError:
         reason = "answers, but is no Elasticsearch of version 8 or 9; check the address"
     except SSLError as error:
-        reason = (
-            f"has a certificate that is not trusted ({error.message}); pass its authority's file as ca_file or in "
-            "SEMSEARCH_ELASTICSEARCH_CA_FILE (a server's own is config/certs/http_ca.crt)"
-        )
+        reason = f"has a certificate that is not trusted ({error.message}); pass its authority's file as ca_file"
     except ApiError as error:
         reason = f"answers with an error: {error}; read the server's log"
         if "media_type" in str(error) or error.status_code == 406:
@@ -153,11 +138,8 @@ def _checked_url(url: str) -> str:
     if parts.username or parts.password:  # it would stand in every message about the server
         raise ValueError("url must not hold a password; pass user and password, or set SEMSEARCH_ELASTICSEARCH_…")
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    return f"{parts.scheme}://{_bracketed(parts.hostname)}:{port}{parts.path}"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port}{parts.path}"
 
 
 def _variable(name: str) -> str | None:

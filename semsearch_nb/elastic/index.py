@@ -12,7 +12,6 @@ from semsearch_nb.elastic.searching import VECTOR, ElasticIndex
 from semsearch_nb.vectors import as_count
 
 KINDS = ("flat", "int8_flat", "int4_flat", "bbq_flat", "hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw")
-SIMILARITIES = ("dot_product", "cosine")
 
 
 def create_index(
@@ -36,9 +35,9 @@ def create_index(
         fields: the server's type of each field beside `id` and `vector`: `text` is searched by its words, `keyword`,
             `boolean`, `integer`, `float` and `date` are what filters look at. Other fields are refused.
         dimension: of the vectors, 1 to 4,096; `bbq` needs 64 or more, `int4` an even number.
-        model: name of the model that makes the vectors, kept in the mapping and compared at every opening.
-        kind: how vectors are kept: `flat` (exact), `hnsw` (a graph), or either with codes of `int8_`,
-            `int4_` or one bit (`bbq_`), whose cosines are estimates unless a search re-scores them.
+        model: name of the model that makes the vectors, compared at every opening.
+        kind: `flat` (exact), `hnsw` (a graph), or either with codes of `int8_`, `int4_` or one bit (`bbq_`), whose
+            cosines are estimates unless a search re-scores them.
         similarity: `dot_product` takes unit vectors only and is the faster; `cosine` takes any but zeros.
         m, ef_construction: of a graph, links a vector and candidates while it is built.
         integer_ids: ids are the row numbers of your corpus and not strings, so that hits hold rows, as those of
@@ -50,8 +49,8 @@ def create_index(
     """
     if taken := {"id", VECTOR} & set(fields):
         raise ValueError(f"fields must not name {taken.pop()!r}: every document has one anyway")
-    if similarity not in SIMILARITIES:
-        raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, not {similarity!r}: hits are cosines")
+    if similarity not in ("dot_product", "cosine"):
+        raise ValueError(f"similarity must be one of dot_product, cosine, not {similarity!r}: hits are cosines")
     if not isinstance(model, str) or not model:
         raise ValueError(f"model must be the name of the model that makes the vectors, not {model!r}")
     _check_kind(kind)
@@ -61,22 +60,18 @@ def create_index(
     if kind not in ("flat", "hnsw"):
         options["rescore_vector"] = {"oversample": 0}  # a search says itself whether it re-scores
     vector = {"type": "dense_vector", "dims": as_count(dimension, "dimension"), "index": True, "similarity": similarity}
-    properties = {
-        key: {"type": kind_of, **({"analyzer": "standard"} if kind_of == "text" else {})}
-        for key, kind_of in fields.items()
-    }
-    about = {"model": model, "dimension": dimension, "kind": kind, "similarity": similarity}
+    analyzer = {"text": {"analyzer": "standard"}}
+    properties = {key: {"type": of, **analyzer.get(of, {})} for key, of in fields.items()}
+    about = {"model": model, "dimension": dimension, "kind": kind, "similarity": similarity, "integer_ids": integer_ids}
     mapping = {
         "dynamic": "strict",
-        "_meta": {"semsearch": {**about, "integer_ids": integer_ids}},
+        "_meta": {"semsearch": about},
         "properties": {**properties, VECTOR: {**vector, "index_options": options}},
     }
     settings = {"number_of_shards": as_count(shards, "shards"), "number_of_replicas": replicas}
     with explained(name):
         if client.indices.exists(index=name):
-            raise ElasticError(
-                f"there is an index {name!r} already; open_index opens it, client.indices.delete drops it"
-            )
+            raise ElasticError(f"there is an index {name!r} already; open_index opens it, or delete it")
         client.indices.create(index=name, mappings=mapping, settings=settings)
     return open_index(client, name, model=model)
 
@@ -109,25 +104,22 @@ def swap_alias(client: Elasticsearch, alias: str, name: str, *, drop_old: bool =
             raise ElasticError(f"alias {alias!r} is the name of an index; choose another, an index cannot share it")
         held = client.indices.get_alias(name=alias).body if client.indices.exists_alias(name=alias) else {}
         old = sorted(set(held) - {name})
-        actions: list[dict[str, Any]] = [{"add": {"index": name, "alias": alias}}]
-        for other in old:
-            actions.append(
-                {"remove_index": {"index": other}} if drop_old else {"remove": {"index": other, "alias": alias}}
-            )
-        client.indices.update_aliases(actions=actions)
+        leave = [
+            {"remove_index": {"index": other}} if drop_old else {"remove": {"index": other, "alias": alias}}
+            for other in old
+        ]
+        client.indices.update_aliases(actions=[{"add": {"index": name, "alias": alias}}, *leave])
     return old
 
 
 def vector_bytes(n: int, dimension: int, kind: str, *, m: int = 16) -> int:
     """Bytes of memory that `n` vectors want so that a search need not wait for the disk, after Elastic's manual.
 
-    The codes (or float32 where there are none), with their corrections, and 4·m bytes for the links of
-    a graph. For codes the float32 vectors stay on disk, and are read for re-scoring alone.
+    The codes with their corrections, or float32 where there are none, and 4·m bytes for the links of a graph.
     """
     _check_kind(kind)
-    each = {"int8": dimension + 4, "int4": dimension / 2 + 4, "bbq": dimension / 8 + 14}.get(
-        kind.split("_")[0], 4 * dimension
-    )
+    coded = {"int8": dimension + 4, "int4": dimension / 2 + 4, "bbq": dimension / 8 + 14}
+    each = coded.get(kind.split("_")[0], 4 * dimension)
     return int(n * (each + (4 * m if "hnsw" in kind else 0)))
 
 

@@ -3,9 +3,8 @@
     with elastic.local_server() as server:
         client = server.connect()
 
-The official archive is fetched once and checked, unpacked into the cache, and started on 127.0.0.1 on
-free ports. Elasticsearch refuses to run as root, as which Colab and most containers work: there it runs
-as the user `nobody`, to whom the folder with its data is given.
+Elasticsearch refuses to run as root, as which Colab and most containers work: there it runs as the user `nobody`,
+to whom the folder with its data is given.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,6 @@ from semsearch_nb.elastic.connection import ElasticError, connect
 from semsearch_nb.vectors import as_count
 
 START_SECONDS = 240
-ROOT_RUNS_AS = "nobody"
 USER = "semsearch"
 
 # Runs the server, and stops it when standard input ends: that is when this program ends, however it ends.
@@ -56,16 +54,15 @@ def local_server(
     """Start Elasticsearch and wait until it answers; it stops at the end of a `with` block or of the program.
 
     Args:
-        archive: path or URL of an archive (.tar.gz or .zip) of Elasticsearch; without it the one in
-            `SEMSEARCH_ELASTICSEARCH_ARCHIVE`, else the official one for this system, about 600 MB. Beside
-            a URL its checksum must lie, as `.sha512`.
+        archive: path or URL of a .tar.gz or .zip of Elasticsearch; without it the one in
+            `SEMSEARCH_ELASTICSEARCH_ARCHIVE`, else the official one for this system, about 600 MB. Beside a URL its
+            checksum must lie, as `.sha512`.
         nodes: of one cluster. Several are for learning what happens when one dies.
         heap: Java's own memory of each node; the vectors lie outside of it.
-        password: of the user `semsearch`; without it everyone on this computer may use the server. One
-            node only.
+        password: of the user `semsearch`; without it everyone on this computer may use the server. One node only.
 
     Raises:
-        ValueError: an archive that is missing or none, a heap that is no size.
+        ValueError: an argument that is not so; it is named.
         ElasticError: no Java, or the server did not start: its last words.
         DownloadError: the archive could not be fetched, or is damaged.
     """
@@ -89,10 +86,6 @@ class _Node:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def console(self) -> str:
-        return (self.folder / "console.log").read_text(encoding="utf-8", errors="replace")
-
     def server(self) -> psutil.Process:
         """The server itself, which is a child of the launcher and named in a file by its number."""
         return psutil.Process(int((self.folder / "pid").read_text()))
@@ -105,12 +98,9 @@ class LocalServer:
         # Not in the cache: the data go when the server stops, and `nobody` must be able to get there.
         self.folder = Path(tempfile.mkdtemp(prefix="semsearch-elasticsearch-"))
         self._heap, self._password = heap, password
-        ports = _free_ports(2 * nodes)
         names = [f"node-{number}" for number in range(1, nodes + 1)]
-        self._nodes = [
-            _Node(name, self.folder / name, port, transport_port)
-            for name, port, transport_port in zip(names, ports[:nodes], ports[nodes:], strict=True)
-        ]
+        ports = _free_ports(2 * nodes)
+        self._nodes = [_Node(name, self.folder / name, ports.pop(), ports.pop()) for name in names]
         atexit.register(self.stop)
         try:
             self._home = _reachable_home(home, self.folder)
@@ -157,12 +147,11 @@ class LocalServer:
             if node.launcher:
                 _let_go(node.launcher)
         for number, node in enumerate(self._nodes, 1):
-            if node.launcher:
-                try:
-                    node.launcher.wait(30)
-                except subprocess.TimeoutExpired:
-                    self.kill(number)
-                node.launcher = None
+            try:
+                node.launcher and node.launcher.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill(number)
+            node.launcher = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> LocalServer:
@@ -170,9 +159,6 @@ class LocalServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-    def __repr__(self) -> str:
-        return f"LocalServer({self.url!r})"
 
     def _node(self, number: int) -> _Node:
         if not 1 <= number <= len(self._nodes):
@@ -235,12 +221,11 @@ class LocalServer:
         for node in running:
             with Elasticsearch(node.url, basic_auth=credentials, max_retries=0, request_timeout=10) as client:
                 while not _has_joined(client, len(running)):
-                    if node.launcher and node.launcher.poll() is not None:
-                        raise ElasticError(f"Elasticsearch ended while it started. It says:\n{node.console[-2000:]}")
-                    if time.monotonic() > deadline:
-                        raise ElasticError(
-                            f"Elasticsearch did not answer within {START_SECONDS} s. It says:\n{node.console[-2000:]}"
-                        )
+                    ended = node.launcher and node.launcher.poll() is not None
+                    if ended or time.monotonic() > deadline:
+                        happened = "ended while it started" if ended else f"did not answer within {START_SECONDS} s"
+                        says = (node.folder / "console.log").read_text(encoding="utf-8", errors="replace")
+                        raise ElasticError(f"Elasticsearch {happened}. It says:\n{says[-2000:]}")
                     time.sleep(0.2)
 
 
@@ -288,11 +273,10 @@ def _unprivileged(folder: Path) -> dict[str, Any]:
         return {}
     import pwd
 
-    entry = pwd.getpwnam(ROOT_RUNS_AS)
-    for path in (folder, *(folder.rglob("*"))):
-        if path.is_relative_to(folder / "home"):
-            continue  # it is read only, and its files may be those of the cache
-        os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+    entry = pwd.getpwnam("nobody")
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_relative_to(folder / "home"):  # which is read only, and may be the files of the cache
+            os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
@@ -311,11 +295,6 @@ def _reachable_home(home: Path, folder: Path) -> Path:
 
 
 def _free_ports(n: int) -> list[int]:
-    probes = [socket.socket() for _ in range(n)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
+    with ExitStack() as opened:
+        probes = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(n)]
         return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,9 +37,8 @@ class ElasticIndex:
     name: str
     model: str
     num_candidates: int = 100
-    """Vectors a shard looks at, unless a search says otherwise: more find more and take longer."""
     oversample: float | None = None
-    """Times k that is scored again with float32 vectors, unless a search says otherwise."""
+    """These two are what `search` takes where it is told nothing else."""
     stored_in: str = field(init=False, default="")
     """The index behind `name`, which may be an alias."""
     fields: dict[str, str] = field(init=False, default_factory=dict)
@@ -47,11 +46,7 @@ class ElasticIndex:
     build_seconds = math.nan
 
     def read(self) -> None:
-        """Read again what the server says about the index, and compare the model.
-
-        Raises:
-            ElasticError: as `open_index`.
-        """
+        """Read again what the server says about the index, and compare the model; errors as of `open_index`."""
         with explained(self.name):
             found = self.client.indices.get(index=self.name)
         if len(found) != 1:
@@ -86,7 +81,7 @@ class ElasticIndex:
 
         Args:
             queries: vectors, shape `(n, dimension)`.
-            num_candidates: k to 10,000.
+            num_candidates: vectors a shard looks at, k to 10,000: more find more and take longer.
             filter: while searching, so that k hits remain if so many exist: `{"topic": "physics"}`,
                 `{"topic": ["physics", "art"]}`, `{"year": {"gte": 1900, "lt": 2000}}`, or several.
             post_filter: after searching, so that fewer remain.
@@ -102,8 +97,7 @@ class ElasticIndex:
         if not k <= candidates <= MAX_WINDOW:
             raise ValueError(f"num_candidates must lie between k ({k}) and {MAX_WINDOW:,}, not {candidates}")
         knn: dict[str, Any] = {"field": VECTOR, "k": k, "num_candidates": candidates}
-        if filter is not None:
-            knn["filter"] = self._filter(filter, "filter")
+        knn["filter"] = self._filter(filter, "filter")
         if similarity is not None:
             if not -1 <= similarity <= 1:
                 raise ValueError(f"similarity must be a cosine, -1 to 1, not {similarity!r}")
@@ -111,12 +105,14 @@ class ElasticIndex:
         oversample = self.oversample if oversample is None else oversample
         if oversample is not None:
             if self.kind in ("flat", "hnsw"):
-                raise ValueError(
-                    f"oversample goes with codes; the index is {self.kind!r} and scores with float32 anyway"
-                )
+                raise ValueError(f"oversample goes with codes; the index is {self.kind!r} and has float32 anyway")
             knn["rescore_vector"] = {"oversample": oversample}
-        bodies = ({"knn": {**knn, "query_vector": row.tolist()}} for row in rows)
-        return _cosines(self._run(bodies, k, post_filter))
+        after: dict[str, Any] = {}
+        if post_filter is not None:
+            after["post_filter"] = {"bool": {"filter": self._filter(post_filter, "post_filter")}}
+        hits = self._run([{"knn": {**knn, "query_vector": row.tolist()}, **after} for row in rows], k)
+        # The server's scores are (1 + cosine) / 2, so that none is negative.
+        return Hits(2 * hits.scores - 1, hits.indices, hits.holds)
 
     def search_text(self, texts: Sequence[str], k: int = 10, *, filter: Filter | None = None) -> Hits:
         """The k best documents by BM25, which compares words. Only documents that share one are found.
@@ -130,12 +126,9 @@ class ElasticIndex:
         fields = [name for name, kind in self.fields.items() if kind == "text"]
         if not fields:
             raise ValueError(f"the index {self.name!r} has no text field to look into")
-        asked = self._filter(filter or {}, "filter")
-        bodies = (
-            {"query": {"bool": {"must": {"multi_match": {"query": text, "fields": fields}}, "filter": asked}}}
-            for text in texts
-        )
-        return self._run(bodies, k)
+        asked = {"filter": self._filter(filter, "filter")}
+        words = [{"multi_match": {"query": text, "fields": fields}} for text in texts]
+        return self._run([{"query": {"bool": {"must": must, **asked}}} for must in words], k)
 
     def search_hybrid(
         self,
@@ -198,15 +191,11 @@ class ElasticIndex:
         with explained(self.name), warnings.catch_warnings():
             warnings.simplefilter("ignore", GeneralAvailabilityWarning)  # it is called a preview
             usage = self.client.indices.disk_usage(index=self.name, run_expensive_tasks=True, flush=True)
-        found: dict[str, Any] = usage[self.stored_in]
-        return found
+        return dict(usage[self.stored_in])
 
-    def _run(self, bodies: Iterator[dict[str, Any]], k: int, post_filter: Filter | None = None) -> Hits:
+    def _run(self, bodies: list[dict[str, Any]], k: int) -> Hits:
         """Send searches, some at a time, and gather their hits."""
-        common: dict[str, Any] = {"size": k, "_source": False}
-        if post_filter is not None:
-            common["post_filter"] = {"bool": {"filter": self._filter(post_filter, "post_filter")}}
-        asked = [{**common, **body} for body in bodies]
+        asked = [{"size": k, "_source": False, **body} for body in bodies]
         rows: list[list[dict[str, Any]]] = []
         for start in range(0, len(asked), AT_A_TIME):
             rows += [self._checked(answer) for answer in self._ask(asked[start : start + AT_A_TIME])]
@@ -251,11 +240,9 @@ class ElasticIndex:
 
     def _vectors(self, queries: Any) -> FloatArray:
         rows = as_vectors(queries, "queries")
-        if rows.shape[1] != self.dimension:
-            raise ValueError(
-                f"queries have {rows.shape[1]} dimensions and the index {self.name!r} has {self.dimension}; "
-                f"encode them with {self.model!r}"
-            )
+        if (width := rows.shape[1]) != self.dimension:
+            wanted = f"the index {self.name!r} has {self.dimension}; encode them with {self.model!r}"
+            raise ValueError(f"queries have {width} dimensions and {wanted}")
         for position, row in enumerate(rows):
             if flaw := vector_flaw(row, self.similarity):
                 raise ValueError(f"queries[{position}] {flaw}")
@@ -266,8 +253,10 @@ class ElasticIndex:
             raise ValueError(f"k must be at most {MAX_WINDOW:,}, not {k}")
         return int(k)
 
-    def _filter(self, filter: Filter, name: str) -> list[dict[str, Any]]:
-        """Our short form of a filter in the server's own."""
+    def _filter(self, filter: Filter | None, name: str) -> list[dict[str, Any]]:
+        """Our short form of a filter in the server's own; nothing is left out by an empty one."""
+        if filter is None:
+            return []
         if not isinstance(filter, Mapping):
             raise TypeError(f"{name} must be a dictionary of fields and values, not {filter!r:.60}")
         clauses: list[dict[str, Any]] = []
@@ -291,8 +280,3 @@ def vector_flaw(vector: FloatArray, similarity: str) -> str | None:
     if similarity == "dot_product" and abs(square - 1) > 1e-4:
         return f"has the length {math.sqrt(square):.3g}, and dot_product needs 1; normalise it, or take 'cosine'"
     return None
-
-
-def _cosines(hits: Hits) -> Hits:
-    """The server's scores are (1 + cosine) / 2, so that none is negative."""
-    return Hits(2 * hits.scores - 1, hits.indices, hits.holds)

@@ -1,270 +1,305 @@
-r"""The first pass in few bits, the bound that proves what it may skip, and the second pass.
+r"""The bound that proves what a search may skip, and the search that counts on it.
 
-**The bound.** `prepared` stores every vector of the corpus as x = μ + p u + s ŷ + r. Write a query
-as q = a u + t q̂ + e, with a = ⟨q, u⟩, small whole numbers q̂, a scale t and the remainder e, and let
-q⊥ = q − a u. Both lines hold exactly, whatever rounding went into μ, p, u, s, a and t, since r and e
-are by definition what is missing. With y = s ŷ + r = x − μ − p u,
+**The score.** Queries have length 1 here, and the corpus the lengths that `rows` gives it. The score of a
+pair is one float32 dot product, computed alone and always in one order, so a pair has the same score
+to the last bit wherever it comes up, and so have equal vectors. All else only finds out which pairs
+need it. A coarse product c of codes, with a bound on what it leaves out, does that.
 
-    ⟨q, x⟩ = ⟨q, μ⟩ + p ⟨q, u⟩ + ⟨q, y⟩
-    ⟨q, y⟩ = s t ⟨q̂, ŷ⟩ + a ⟨u, y⟩ + ⟨q⊥, r⟩ + s ⟨e, ŷ⟩
+**In few bits.** `prepared` stores x = μ + p u + s ŷ + r. Write a query as q = a u + t q̂ + e, with a = ⟨q, u⟩,
+small whole numbers q̂ and a scale t, and let q⊥ = q − a u and y⊥ = x − μ − p u = s ŷ + r. All these lines hold
+exactly, whatever rounding went into μ, p, u, s, a and t, since r and e are by definition what is missing.
 
-(put q = q⊥ + a u into ⟨q, y⟩, then y = s ŷ + r and q⊥ = t q̂ + e). The whole number ⟨q̂, ŷ⟩ is what the
-first pass computes. The Cauchy-Schwarz inequality bounds the rest:
+    ⟨q, x⟩ = ⟨q, μ⟩ + p ⟨q, u⟩ + a ⟨u, y⊥⟩ + ⟨q⊥, y⊥⟩
+    ⟨q⊥, y⊥⟩ = s t ⟨q̂, ŷ⟩ + s ⟨e, ŷ⟩ + ⟨q⊥, r⟩
 
-    ⟨q, x⟩ ≤ ⟨q, μ⟩ + a p + s t ⟨q̂, ŷ⟩ + ‖e‖ s‖ŷ‖ + ‖q⊥‖ ‖r‖ + ‖q‖ ω
+p and a are rounded to whole multiples as well, p = s P + ρ and a = t A + α, so a p = s t A P + s P α + a ρ: columns
+beside ŷ and q̂ hold P and A (A in eight parts, since a can be large). The whole number c = ⟨q̂, ŷ⟩ + A P is
+what the first pass computes. The Cauchy-Schwarz inequality bounds the rest:
 
-Here ω covers a ⟨u, y⟩, which is zero but for rounding, and all float32 arithmetic on both sides. A
-dot product of d float32 numbers is wrong by at most d · 2⁻²⁴ ‖·‖ ‖·‖ up to terms of second order
-(Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1). There are three of them
-(⟨q, μ⟩, ⟨q, u⟩ and the score ⟨q, x⟩ itself), and a few dozen single operations on values of at most
-4 ‖q‖ (‖x‖ + ‖μ‖): together less than (3 d + 256) · 2⁻²⁴ ‖q‖ (‖x‖ + ‖μ‖), of which `prepared` allows
-4 d + 256. A bfloat16 product rounds its result too, by at most 2⁻⁸ t‖q̂‖ s‖ŷ‖, which joins ‖e‖ s‖ŷ‖.
+    ⟨q, x⟩ ≤ ⟨q, μ⟩ + s t c + ‖(e, α)‖ s‖(ŷ, P)‖ + ‖q⊥‖ ‖r‖ + |a| |ρ| + ω
 
-**What may be skipped.** Let T be the k-th best float32 score among any vectors seen so far. A vector
-whose bound is below T cannot be among the best k, however its float32 score is rounded. Solved for
-the whole number, with each term at its largest in a group of 32, a group may hold a hit only if
+**In few dimensions.** It stores x = μ + V z + r; with q = V w + e in the same way, ⟨q, x − μ⟩ is ⟨w, z⟩ + ⟨e, r⟩ but
+for rounding, and ⟨e, r⟩ ≤ ‖e‖ ‖r‖. These two lengths are one dimension more on either side, so the bound
+itself is a product: c = ⟨w, z⟩ + ‖e‖ ‖r‖, s = t = 1, and ⟨q, x⟩ ≤ ⟨q, μ⟩ + c + ω.
 
-    max ⟨q̂, ŷ⟩ ≥ (T − ⟨q, μ⟩ − max a p − ‖e‖ s‖ŷ‖ − ‖q⊥‖ ‖r‖ − ‖q‖ ω) / (s t)
+**Without codes** c is a float32 product of q and x, as BLAS computes it, and ⟨q, x⟩ ≤ c + ω.
 
-The right side, for all queries and groups, is one product of an (n_queries, 6) by a (6, n_groups)
-matrix, the `bounds` of the prepared corpus. Removing μ and u costs nothing in the product and
-shortens what is rounded, e5's queries and vectors by more than half.
+**Rounding.** A dot product of d float32 numbers is wrong by at most d · 2⁻²⁴ ‖·‖ ‖·‖ up to terms of second
+order (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1). In few bits there are
+less than seven of them (the score, ⟨q, μ⟩, p, a, ⟨u, y⊥⟩, which is zero but for two such errors, and c, if it
+is added in float32, where the eight columns triple its lengths); in few dimensions each of the d
+coordinates of q and x has such an error, √d together on either side; without codes there are two. ω has
+8 d, (2 √d + 5) d and 2 d of them, and 256 or 64 for single operations, times 2⁻²⁴ (‖x‖ + ‖μ‖). A bfloat16
+product rounds its result too, by at most 2⁻⁸ of its factors' lengths, which joins ‖(e, α)‖. What is so
+small that its square vanishes is less than 2⁻⁵⁰ of the largest length.
 
-**Cost.** T starts as the exact k-th best of a first block and is raised after blocks 1, 3, 7, 15 …
-A query for which an eighth of all groups had to be looked into is given up and searched in float32,
-so the worst case is a float32 search and a fraction. Taught in
-notebook 03.
+**What may be skipped.** Let T be the k-th best score among any vectors seen so far. A vector whose bound
+is below T cannot be among the best k. Solved for c, with each term at its largest in a group of 32, a
+group may hold a hit only if
+
+    max c ≥ (T − ⟨q, μ⟩ − ‖(e, α)‖ s‖(ŷ, P)‖ − ‖q⊥‖ ‖r‖ − |a| |ρ| − ω) / (s t)
+
+The right side, for all queries and groups, is one product of an (n_queries, 5) by a (5, n_groups)
+matrix, the `bounds` of the prepared corpus. T takes part in it with an error of 2⁻²³ (|T| + ‖μ‖): where |T|
+is at most 2 (‖x‖ + ‖μ‖), ω covers it, and where it is more, no bound comes near it.
+
+**Cost.** The corpus is read once, a block at a time, and T rises after every block. A query for which
+more than a 64th of the vectors survive is given up and searched without codes, so the worst case is a
+float32 search and a fraction. Taught in notebook 03.
 """
 
 from __future__ import annotations
 
-import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from semsearch_nb.exact.first_pass import FIRST_PASSES
-from semsearch_nb.exact.prepared import GROUP, UNIT, Prepared, rows_at
+from semsearch_nb.exact.first_pass import PLAIN, QUERIES_AT_ONCE, SCORES_AT_ONCE
+from semsearch_nb.exact.prepared import COPIES, GROUP, UNIT, Prepared, in_components
+from semsearch_nb.exact.rows import CHUNK
 
-SCORES_AT_ONCE = 1 << 23  # first-pass scores: 32 MB, which fit the last cache of many processors
-QUERIES_AT_ONCE = 1_024
 PAIRS_AT_ONCE = 1_024  # whose vectors are gathered together: 3 MB, which stay in the cache too
-# A query is given up if more than this share of all groups had to be looked into, or of all vectors
-# survives: that costs as much as float32 scores. So many for each hit are always allowed.
-GIVE_UP_GROUPS, GROUPS_A_HIT = 1 / 8, 32
-GIVE_UP_VECTORS, VECTORS_A_HIT = 1 / 64, 32
+BEST_AT_ONCE = 1 << 18  # best hits of the queries that are looked at together
+# A query is given up if more than this share of the vectors survives. So many for each hit are always allowed.
+GIVE_UP, SURVIVORS_A_HIT = 1 / 64, 32
+DENSE = 1 / 8  # of a block: from here on, scores of all pairs cost less than picking
+EMPTY = torch.iinfo(torch.int64).min
 
 
 class Found(NamedTuple):
-    """The best k of a block of queries: scores and indices `(n_queries, k)`, survivors `(n_queries,)`.
-
-    Rows where `given_up` is true are not filled: those queries are for float32 search.
-    """
+    """The best k of the queries: scores and rows `(n_queries, k)`, and how many vectors were scored for each."""
 
     scores: torch.Tensor
-    indices: torch.Tensor
+    rows: torch.Tensor
     survivors: torch.Tensor
     given_up: torch.Tensor
 
 
 def fits(n: int, k: int) -> bool:
-    """Whether a corpus of n is large enough for the scheme to gain anything at this k."""
+    """Whether a corpus of n is large enough for codes to gain anything at this k."""
     return n // GROUP >= 4 * k
 
 
 def search(corpus: Prepared, queries: torch.Tensor, k: int, block: int | None = None) -> Found:
-    """The best `k` for at most a few thousand queries, `block` vectors at a time.
+    """The best `k ≤ n` for queries of length 1, `(n_queries, d)`; blocks outside, queries inside."""
+    n, plain = len(corpus), corpus.first_pass == PLAIN.name
+    at_once = min(QUERIES_AT_ONCE, max(16, BEST_AT_ONCE // k), len(queries))
+    scans = [Scan(corpus, some) for some in torch.split(queries, at_once)]
+    best = [Best(scan, k) for scan in scans]
+    step = block or SCORES_AT_ONCE // at_once
+    if plain and (len(corpus.factors) or corpus.vectors.dtype != torch.float32):
+        step = min(step, CHUNK)  # these rows are copied
+    step = whole_groups(step if plain else max(step, 8 * k * GROUP))
+    scores = scans[0].room(min(step, n))
+    # The first block is small: before it is known what a good score is, much may survive.
+    edges = [0, *range(whole_groups(step // 4), n, step), n]
+    for first, last in pairwise(edges):
+        codes = scans[0].codes_of(first, last)
+        for some in best:
+            some.look(codes, scores, first, last)
+    columns = zip(*((*unpacked(some.packed), some.survivors, some.given_up) for some in best), strict=True)
+    found = Found(*(torch.cat(column) for column in columns))
+    if found.given_up.any():
+        again = search(corpus.plain(), queries[found.given_up], k, block)
+        for ours, theirs in zip(found[:3], again[:3], strict=True):
+            ours[found.given_up] = theirs
+        found.survivors[found.given_up] = n
+    return found
 
-    Queries are float32 `(n_queries, d)`, of length 1 under `"cosine"`. `fits(len(corpus), k)` holds.
-    """
-    scan = Scan(corpus, queries, most_groups=max(GIVE_UP_GROUPS * len(corpus.scale), GROUPS_A_HIT * k))
-    n_groups = len(corpus.scale)
-    step = max(2 * k, (block or SCORES_AT_ONCE // len(queries)) // GROUP)
-    scores = torch.empty(
-        len(queries) * min(step, n_groups) * GROUP, dtype=scan.first_pass.results, device=queries.device
-    )
-    for number, first in enumerate(range(0, n_groups, step)):
-        last = min(first + step, n_groups)
-        of_members = scan.multiply(first, last, scores)
-        of_groups = of_members.amax(dim=2)
-        if number == 0:
-            scan.start(of_members, of_groups, k)
-        scan.pick(of_members, of_groups, first)
-        if number > 0 and number & (number + 1) == 0 and last < n_groups:
-            scan.tighten(k)
-        if scan.given_up.all():
-            break
-    return scan.finish(k)
+
+def whole_groups(n: int) -> int:
+    return max(1, -(-n // GROUP)) * GROUP
 
 
-def exact_scores(corpus: Prepared, queries: torch.Tensor, query: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-    """float32 scores of pairs, shape `(n_pairs,)`: the same to the last bit wherever a pair comes up."""
-    parts = [queries.new_empty(0)]
-    for of_query, at in zip(torch.split(query, PAIRS_AT_ONCE), torch.split(position, PAIRS_AT_ONCE), strict=True):
-        rows = rows_at(corpus, corpus.order[at].long())
-        parts.append(rows.mul_(queries.index_select(0, of_query)).sum(dim=1))
+def score(rows: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+    """The scores of pairs of float32 rows, `(n_pairs,)`: the same to the last bit wherever a pair comes up."""
+    if rows.device.type == "cpu":
+        return torch.from_numpy(np.einsum("ij,ij->i", rows.numpy(), queries.expand_as(rows).numpy()))
+    # On other devices the order of adding depends on the shape, so all have one.
+    parts = [rows.new_empty(0)]
+    for part in torch.split(rows * queries, PAIRS_AT_ONCE):
+        padded = torch.nn.functional.pad(part, (0, 0, 0, PAIRS_AT_ONCE - len(part)))
+        parts.append(padded.sum(dim=1)[: len(part)])
     return torch.cat(parts)
 
 
-class Candidates(NamedTuple):
-    """Vectors that may be hits: number of the query, position in the corpus, first-pass score."""
-
-    query: torch.Tensor
-    position: torch.Tensor
-    score: torch.Tensor
+def scores_of_pairs(corpus: Prepared, queries: torch.Tensor, query: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+    """The scores of pairs, given by their numbers."""
+    parts = [queries.new_empty(0)]
+    for asked, at in zip(torch.split(query, PAIRS_AT_ONCE), torch.split(row, PAIRS_AT_ONCE), strict=True):
+        parts.append(score(corpus.rows(at), queries.index_select(0, asked)))
+    return torch.cat(parts)
 
 
 class Scan:
-    """One pass over the corpus for a block of queries."""
+    """The side of the queries in the bound."""
 
-    def __init__(self, corpus: Prepared, queries: torch.Tensor, *, most_groups: float = math.inf) -> None:
-        self.corpus, self.queries = corpus, queries
-        self.first_pass = FIRST_PASSES[corpus.first_pass]
-        self.most_groups = most_groups
-        along = queries @ corpus.direction
-        across = queries - along[:, None] * corpus.direction
-        length = torch.linalg.vector_norm(queries, dim=1)
-        scale = torch.maximum(across.abs().amax(dim=1) / 127, 1e-9 * length).clamp_min(1e-30)
-        self.codes = self.first_pass.as_factors(across / scale[:, None])
-        values = self.codes.float().mul_(scale[:, None])
-        of_norms = 1 + (corpus.dimension + 8) * UNIT
-        remainder = torch.linalg.vector_norm(across - values, dim=1)
-        remainder += self.first_pass.relative_error * torch.linalg.vector_norm(values, dim=1)
-        self.along, self.scale = along, scale
-        self.offset = queries @ corpus.mean
+    def __init__(self, corpus: Prepared, queries: torch.Tensor) -> None:
+        product = corpus.product()
+        if product is None:
+            raise AssertionError("the caller has not asked whether the first pass is right here")
+        self.corpus, self.queries, self.product = corpus, queries, product
+        zero = torch.zeros_like(queries[:, 0])
+        scale, of_code = zero + 1, [zero, zero, zero]
+        if product is PLAIN:
+            self.codes = queries
+        elif product.name == "pca":
+            self.codes = in_components(queries, corpus.basis, corpus.codes.shape[1] - 1, scale)
+        else:
+            scale, of_code = self._in_few_bits()
+        self.offset = zero if product is PLAIN else queries @ corpus.mean
+        self.scale = scale
         # The left factor of the group's thresholds; its first column waits for T.
-        self.factors = torch.stack(
-            [
-                torch.zeros_like(length),
-                along.clamp_min(0),
-                along.clamp_max(0),
-                remainder * of_norms,
-                torch.linalg.vector_norm(across, dim=1) * of_norms,
-                length * of_norms,
-            ],
-            dim=1,
-        )
+        rounding_up = 1 + (corpus.dimension + 8) * UNIT
+        self.factors = torch.stack([zero, *(length * rounding_up for length in of_code), zero + rounding_up], dim=1)
         self.factors /= scale[:, None]
-        self.threshold = torch.full_like(length, -torch.inf)
-        self.given_up = torch.zeros(len(queries), dtype=torch.bool, device=queries.device)
-        self.n_read = torch.zeros_like(self.given_up, dtype=torch.int64)  # groups that were looked into
-        self.pairs: list[Candidates] = []
 
-    def multiply(self, first: int, last: int, scores: torch.Tensor) -> torch.Tensor:
-        """First-pass scores of the groups from `first` to `last`: `(n_queries, groups, 32)`, in `scores`."""
-        n_queries, width = len(self.queries), (last - first) * GROUP
-        out = scores[: n_queries * width].view(n_queries, width)
-        self.first_pass.multiply(self.codes, self.corpus.codes[first * GROUP : last * GROUP], out)
-        return out.view(n_queries, last - first, GROUP)
+    def _in_few_bits(self) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Fill `codes`; return t, ‖(e, α)‖ with the error of the product, ‖q⊥‖ and |a|."""
+        direction = self.corpus.basis[:, 0]
+        along = self.queries @ direction
+        across = self.queries - along[:, None] * direction
+        parts = torch.cat([across, (along / COPIES)[:, None].expand(-1, COPIES)], dim=1)
+        scale = (parts.abs().amax(dim=1) / 127).clamp_min(1e-9)
+        self.codes = self.product.as_factors(parts / scale[:, None])
+        values = self.codes.float() * scale[:, None]
+        left = (across - values[:, :-COPIES]).square().sum(dim=1)
+        left += (along - values[:, -COPIES:].sum(dim=1)).square()
+        remainder = left.sqrt() + self.product.relative_error * torch.linalg.vector_norm(values, dim=1)
+        return scale, [remainder, torch.linalg.vector_norm(across, dim=1), along.abs()]
 
-    def start(self, of_members: torch.Tensor, of_groups: torch.Tensor, k: int) -> None:
-        """T from the first block: the k-th best exact score of vectors that look best in it."""
-        n_queries, n_groups = of_groups.shape
-        along = self.corpus.along[:n_groups]
-        looks = of_groups * self.scale[:, None] * self.corpus.scale[:n_groups]
-        looks += self.along[:, None] * along.mean(dim=1)
-        # Twice as many as needed: in a group where p varies the mean says little.
-        groups = looks.topk(min(2 * k, n_groups), dim=1).indices
-        scores = of_members.gather(1, groups[:, :, None].expand(-1, -1, GROUP))
-        scores = scores * (self.scale[:, None] * self.corpus.scale[groups])[:, :, None]
-        best, members = (scores + self.along[:, None, None] * along[groups]).max(dim=2)
-        positions = (groups * GROUP + members).gather(1, best.topk(k, dim=1).indices)
-        query = torch.arange(n_queries, device=groups.device).repeat_interleave(k)
-        found = exact_scores(self.corpus, self.queries, query, positions.view(-1))
-        self.raise_to(found.view(n_queries, k).amin(dim=1))
+    def room(self, n_rows: int) -> torch.Tensor:
+        """For the scores of a block."""
+        size = len(self.queries) * whole_groups(n_rows)
+        return torch.empty(size, dtype=self.product.results, device=self.queries.device)
 
-    def raise_to(self, threshold: torch.Tensor) -> None:
-        self.threshold = torch.maximum(self.threshold, threshold)
-        self.factors[:, 0] = (self._goal() - self.offset) / self.scale
+    def codes_of(self, first: int, last: int) -> torch.Tensor:
+        """What the queries are multiplied by, for the rows from `first` (of a whole group) to `last`."""
+        if self.product is PLAIN:
+            return self.corpus.between(first, last)
+        return self.corpus.codes[first : first + whole_groups(last - first)]
 
-    def _goal(self) -> torch.Tensor:
-        """T less the rounding of the lines that use it; out of reach for those who were given up."""
-        goal = self.threshold - 16 * UNIT * (self.threshold.abs() + self.offset.abs())
-        return torch.where(self.given_up, torch.inf, goal)
+    def multiply(self, codes: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """First-pass scores `(n_queries, groups, 32)`, in `scores`; -inf past the end of the corpus."""
+        width = whole_groups(len(codes))
+        out = scores[: len(self.queries) * width].view(len(self.queries), width)
+        if width == len(codes):
+            self.product.multiply(self.codes, codes, out)
+        else:
+            narrow = torch.empty((len(out), len(codes)), dtype=out.dtype, device=out.device)
+            self.product.multiply(self.codes, codes, narrow)
+            out[:, : len(codes)] = narrow
+            out[:, len(codes) :] = -torch.inf
+        return out.view(len(out), -1, GROUP)
 
-    def pick(self, of_members: torch.Tensor, of_groups: torch.Tensor, first: int) -> None:
-        """Keep the vectors whose bound reaches T, looking only into groups that may hold one."""
-        n_queries, n_groups = of_groups.shape
-        limits = self.factors @ self.corpus.bounds[:, first : first + n_groups]
+    def limits(self, first: int, n_groups: int, threshold: torch.Tensor) -> torch.Tensor:
+        """What the first pass must reach in each of `n_groups` groups from `first`: `(n_queries, n_groups)`."""
+        self.factors[:, 0] = (threshold - self.offset) / self.scale
+        return self.factors @ self.corpus.bounds[:, first : first + n_groups]
+
+    def reach(
+        self, of_members: torch.Tensor, of_groups: torch.Tensor, first: int, threshold: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Queries and rows of the pairs whose bound reaches the threshold `(n_queries,)`, sorted by query."""
+        n_groups = of_groups.shape[1]
+        limits = self.limits(first // GROUP, n_groups, threshold)
         # "Not below", so that a limit that is not a number skips nothing.
         passing = _true(~(of_groups < limits))
-        query = passing // n_groups
-        self.n_read += torch.bincount(query, minlength=n_queries)
-        if (many := self.n_read > self.most_groups).any():
-            self._give_up(many)
-            kept = ~self.given_up[query]
-            query, passing = query[kept], passing[kept]
-        group = passing - query * n_groups + first
-        members = of_members.view(-1, GROUP).index_select(0, passing)
-        scores = members * (self.scale[query] * self.corpus.scale[group])[:, None]
-        scores += self.along[query][:, None] * self.corpus.along[group]
-        kept = _true(~(scores < self._limit(query, group)[:, None]))
-        row = kept // GROUP
-        position = group[row] * GROUP + kept - row * GROUP
-        self.pairs.append(Candidates(query[row], position, scores.view(-1)[kept]))
+        members = of_members.reshape(-1, GROUP).index_select(0, passing)
+        kept = _true(~(members < limits.view(-1).index_select(0, passing)[:, None]))
+        group = passing.index_select(0, kept // GROUP)
+        row = first + group % n_groups * GROUP + kept % GROUP
+        real = row < len(self.corpus)
+        return (group // n_groups)[real], row[real]
 
-    def _limit(self, query: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
-        """What s t ⟨q̂, ŷ⟩ + a p must reach."""
-        terms = [0, 3, 4, 5]  # without a p, which the vectors bring themselves
-        limits = (self.factors[:, terms][query] * self.corpus.bounds[terms].T[group]).sum(dim=1)
-        return limits * self.scale[query] * self.corpus.scale[group]
 
-    def survivors(self) -> Candidates:
-        """The pairs that still reach T, those of a query together."""
-        query, position, score = (torch.cat(column) for column in zip(*self.pairs, strict=True))
-        kept = _true(~(score < self._limit(query, position // GROUP)))
-        kept = kept[query[kept].argsort(stable=True)]
-        self.pairs = [Candidates(query[kept], position[kept], score[kept])]
-        return self.pairs[0]
+class Best:
+    """The best k so far of the queries of a scan. They and their rows are packed into whole numbers."""
 
-    def tighten(self, k: int) -> None:
-        """Raise T to the exact k-th best of the k vectors that look best so far."""
-        pairs = self.survivors()
-        looks = _by_query(pairs.query, pairs.score, len(self.queries), -torch.inf)
-        if looks.shape[1] < k:
+    def __init__(self, scan: Scan, k: int) -> None:
+        self.scan, self.k = scan, k
+        n = len(scan.queries)
+        self.packed = torch.full((n, k), EMPTY, device=scan.queries.device)
+        self.threshold = scan.queries.new_full((n,), -torch.inf)  # T
+        self.survivors = torch.zeros(n, dtype=torch.int64, device=scan.queries.device)
+        self.given_up = torch.zeros(n, dtype=torch.bool, device=scan.queries.device)
+
+    def look(self, codes: torch.Tensor, scores: torch.Tensor, first: int, last: int) -> None:
+        """Take in the rows from `first` to `last`."""
+        scan = self.scan
+        of_members = scan.multiply(codes, scores)
+        of_groups = of_members.amax(dim=2)
+        if first == 0:
+            self._start(of_members, of_groups)
+        if torch.isneginf(self.threshold).any():
+            self._score_all(torch.arange(len(self.packed), device=self.packed.device), first, last)
             return
-        positions = _by_query(pairs.query, pairs.position, len(self.queries), 0)
-        best, chosen = looks.topk(k, dim=1)
-        enough = _true(torch.isfinite(best[:, -1]))
-        query = enough.repeat_interleave(k)
-        found = exact_scores(self.corpus, self.queries, query, positions.gather(1, chosen)[enough].view(-1))
-        threshold = self.threshold.clone()
-        threshold[enough] = found.view(-1, k).amin(dim=1)
-        self.raise_to(threshold)
-
-    def finish(self, k: int) -> Found:
-        """Score the survivors, and the few vectors that are in no group, in float32; keep the best k."""
-        n_queries = len(self.queries)
-        query, position, _ = self.survivors()
-        counts = torch.bincount(query, minlength=n_queries)
-        many = counts > max(GIVE_UP_VECTORS * len(self.corpus), VECTORS_A_HIT * k)
+        query, row = scan.reach(of_members, of_groups, first, self.threshold)
+        counts = torch.bincount(query, minlength=len(self.packed))
+        many = counts > max(DENSE * (last - first), 8 * self.k, 512)
+        if scan.product is not PLAIN:
+            self.survivors += counts
+            self._give_up(many | (self.survivors > max(GIVE_UP * len(scan.corpus), SURVIVORS_A_HIT * self.k)))
+            many = self.given_up
         if many.any():
-            self._give_up(many)
-            kept = ~self.given_up[query]
-            query, position = query[kept], position[kept]
-        found = exact_scores(self.corpus, self.queries, query, position)
-        rest = torch.arange(len(self.corpus.order), len(self.corpus), device=query.device)
-        scores = torch.cat(
-            [
-                _by_query(query, found, n_queries, -torch.inf, k),
-                self.queries @ rows_at(self.corpus, rest).T,
-            ],
-            dim=1,
-        )
-        indices = torch.cat(
-            [
-                _by_query(query, self.corpus.order[position].long(), n_queries, 0, k),
-                rest.expand(n_queries, -1),
-            ],
-            dim=1,
-        )
-        best, chosen = scores.topk(k, dim=1)
-        return Found(best, indices.gather(1, chosen), counts, self.given_up)
+            kept = ~many[query]
+            query, row, counts = query[kept], row[kept], counts * ~many
+            if scan.product is PLAIN:
+                self._score_all(many.nonzero().squeeze(1), first, last)
+        if len(query):
+            found = packed(scores_of_pairs(scan.corpus, scan.queries, query, row), row)
+            table = torch.full((len(counts), int(counts.max())), EMPTY, device=found.device)
+            table[query, torch.arange(len(query), device=found.device) - (counts.cumsum(0) - counts)[query]] = found
+            self._merge(slice(None), table)
+
+    def _start(self, of_members: torch.Tensor, of_groups: torch.Tensor) -> None:
+        """T from the first block: the k-th best score of twice as many vectors that look best in it."""
+        scan, n_queries = self.scan, len(of_groups)
+        if of_groups.shape[1] < 2 * self.k:
+            return
+        looks = of_groups / scan.corpus.bounds[0, : of_groups.shape[1]]
+        groups = looks.topk(2 * self.k, dim=1).indices
+        member = of_members.gather(1, groups[:, :, None].expand(-1, -1, GROUP)).argmax(dim=2)
+        row = (groups * GROUP + member).clamp_max(len(scan.corpus) - 1)
+        query = torch.arange(n_queries, device=row.device).repeat_interleave(2 * self.k)
+        found = scores_of_pairs(scan.corpus, scan.queries, query, row.view(-1)).view(row.shape)
+        self.threshold = found.topk(self.k, dim=1).values[:, -1]
 
     def _give_up(self, queries: torch.Tensor) -> None:
+        """To be searched without codes; nothing reaches their threshold any more."""
         self.given_up |= queries
-        self.raise_to(self.threshold)  # for those it is out of reach now
+        self.threshold[self.given_up] = torch.inf
+
+    def _score_all(self, queries: torch.Tensor, first: int, last: int) -> None:
+        """Score all rows of a block: for queries of which much survives, equal vectors for example."""
+        numbers = torch.arange(first, last, device=queries.device)
+        for some in torch.split(numbers, CHUNK):
+            rows = self.scan.corpus.rows(some)
+            for query in queries:
+                found = packed(score(rows, self.scan.queries[query]), some)
+                self._merge(query[None], found.topk(min(self.k, len(found))).values[None])
+
+    def _merge(self, queries: torch.Tensor | slice, found: torch.Tensor) -> None:
+        best = torch.cat([self.packed[queries], found], dim=1).topk(self.k, dim=1).values
+        self.packed[queries] = best
+        last = unpacked(best[:, -1])[0]
+        self.threshold[queries] = self.threshold[queries].maximum(last)
+
+
+def packed(scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """A score and a row as one whole number, larger for a higher score, or of equal ones for an earlier row."""
+    bits = (scores + 0.0).view(torch.int32)  # and no -0.0, which equals 0.0
+    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    return (ordered.long() << 32) | (0xFFFFFFFF - rows)
+
+
+def unpacked(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores and rows of what was `packed`; -inf for an empty place."""
+    ordered = (numbers >> 32).int()
+    scores = torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered).view(torch.float32)
+    return torch.where(numbers == EMPTY, -torch.inf, scores), 0xFFFFFFFF - (numbers & 0xFFFFFFFF)
 
 
 def _true(mask: torch.Tensor) -> torch.Tensor:
@@ -272,15 +307,3 @@ def _true(mask: torch.Tensor) -> torch.Tensor:
     if mask.device.type == "cpu":
         return torch.from_numpy(np.flatnonzero(mask.numpy()))
     return mask.reshape(-1).nonzero().squeeze(1)
-
-
-def _by_query(
-    query: torch.Tensor, values: torch.Tensor, n_queries: int, missing: float, width: int = 1
-) -> torch.Tensor:
-    """Values of pairs that are sorted by query as a matrix, a row a query, at least `width` wide."""
-    counts = torch.bincount(query, minlength=n_queries)
-    starts = counts.cumsum(0) - counts
-    slots = torch.arange(len(query), device=query.device) - starts[query]
-    table = torch.full((n_queries, max(width, int(counts.max()))), missing, dtype=values.dtype, device=values.device)
-    table[query, slots] = values
-    return table

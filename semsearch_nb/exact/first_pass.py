@@ -1,80 +1,124 @@
-"""The product of the first pass: int8 or bfloat16, whichever this machine multiplies fast.
+"""The product of the first pass, in whatever this machine multiplies fast and right.
 
-Whether it does is measured once a process, not read off the processor's name: a library may lack
-the instruction that the processor has.
+Both are found out by trying, not read off the processor's name: a library may lack the instruction
+that the processor has, and there are int8 products that saturate at 16 bits. So a product of few
+bits can only be had from `verified`, which checks it first.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
+
+from semsearch_nb.exact.rows import full_precision
+
+QUERIES_AT_ONCE = 1_024
+SCORES_AT_ONCE = 1 << 23  # first-pass scores: 32 MB, which fit the last cache of many processors
+WORTH_IT = 0.7  # of float32's time; the second pass and the preparation have their cost too
 
 
 class FirstPass(NamedTuple):
-    """A coarse product: the type of its factors and of its results.
+    """A coarse product: the types of its factors and of its results, and the function that computes it.
 
     `relative_error` bounds |result − exact product of the factors| / (length · length); what comes
     from adding in float32 is not in it (see `certified`).
     """
 
+    name: str
     factors: torch.dtype
     results: torch.dtype
     relative_error: float
+    product: Callable[..., object]
 
     def as_factors(self, values: torch.Tensor) -> torch.Tensor:
-        """The nearest values that the product takes; whole numbers are rounded to in place."""
-        return (values.round_() if self.factors == torch.int8 else values).to(self.factors)
+        """The nearest values that the product takes."""
+        return (values.round() if self.factors == torch.int8 else values).to(self.factors)
 
     def multiply(self, queries: torch.Tensor, codes: torch.Tensor, out: torch.Tensor) -> None:
         """`queries @ codes.T` into `out`, which is reused: new memory costs more than the product."""
-        if self.factors == torch.int8:
-            torch._int_mm(queries, codes.T, out=out)
-        else:
-            torch.mm(queries, codes.T, out=out)
+        self.product(queries, codes.T, out=out)
 
 
-FIRST_PASSES = {
-    "int8": FirstPass(torch.int8, torch.int32, 0.0),
-    "bfloat16": FirstPass(torch.bfloat16, torch.bfloat16, 2.0**-8),  # results are rounded to 8 bits
-}
-WORTH_IT = 0.7  # of float32's time; the second pass and the preparation have their cost too
+def _float32(queries: torch.Tensor, codes: torch.Tensor, *, out: torch.Tensor) -> None:
+    """NumPy's product on a CPU: for one query it uses all threads, and torch's one."""
+    if out.device.type == "cpu" and len(queries) == 1:
+        np.dot(codes.numpy().T, queries[0].numpy(), out=out[0].numpy())
+    elif out.device.type == "cpu":
+        np.matmul(queries.numpy(), codes.numpy(), out=out.numpy())
+    else:
+        torch.mm(queries, codes, out=out)
+
+
+PLAIN = FirstPass("float32", torch.float32, torch.float32, 0.0, _float32)
+NAMES = ("int8", "bfloat16", "pca")
+
+
+def verified(name: str, device: str, width: int) -> FirstPass | None:
+    """The first pass called `name` for vectors of `width` numbers, or None where it is missing or wrong here."""
+    # By the function itself: another one in its place is checked anew.
+    return _verified(name, device, width, getattr(torch, "_int_mm", None))
+
+
+@lru_cache(maxsize=64)
+def _verified(name: str, device: str, width: int, int_mm: Callable[..., object] | None) -> FirstPass | None:
+    passes = {
+        "bfloat16": FirstPass("bfloat16", torch.bfloat16, torch.bfloat16, 2.0**-8, torch.mm),  # rounds to 8 bits
+        "pca": PLAIN._replace(name="pca"),
+    }
+    if int_mm is not None and width * 127**2 < 2**31:
+        passes["int8"] = FirstPass("int8", torch.int8, torch.int32, 0.0, int_mm)
+    first_pass = passes.get(name)
+    return first_pass if first_pass is not None and _keeps_its_promise(first_pass, device, width) else None
+
+
+def is_right(name: str, device: str, width: int = 1_024) -> bool:
+    """Whether the product exists here and keeps to its error in the worst case, all values at the limit."""
+    return verified(name, device, width) is not None
+
+
+def _keeps_its_promise(first_pass: FirstPass, device: str, width: int) -> bool:
+    """Try one query, an odd number and many, blocks small and large; rows repeat after 61."""
+    kinds = torch.arange(61 * width).view(61, width)
+    signs = torch.where(kinds % 7 < 4, 127, -127)
+    signs[::2] = torch.where(kinds[::2] % 3 < 2, 127, 126)  # and all of one sign, for the largest sums
+    truth = (signs.double() @ signs.double().T).to(torch.float64)
+    allowed = (first_pass.relative_error + 2.0**-24 * (width + 8) * first_pass.results.is_floating_point) * (
+        127**2 * width
+    )
+    for n_queries, n_codes in ((1, 1 << 16), (61, 8_192), (QUERIES_AT_ONCE, 256)):
+        rows, columns = torch.arange(n_queries) % 61, torch.arange(n_codes) % 61
+        out = torch.empty((n_queries, n_codes), dtype=first_pass.results, device=device)
+        try:
+            with full_precision():
+                first_pass.multiply(
+                    signs[rows].to(device, first_pass.factors), signs[columns].to(device, first_pass.factors), out
+                )
+        except (AttributeError, RuntimeError, NotImplementedError):
+            return False
+        for part in range(0, n_queries, 61):
+            found = out[part : part + 61].double().cpu()
+            if bool(((found - truth[: len(found), columns]).abs() > allowed).any()):
+                return False
+    return True
 
 
 @lru_cache(maxsize=8)
 def fastest(device: str) -> str | None:
-    """The first pass that beats float32 clearly on `device`, or None where none does."""
+    """The first pass of few bits that beats float32 clearly on `device`, or None where none does."""
     candidates = ["int8", "bfloat16"] if device == "cpu" else ["bfloat16"] if device.startswith("cuda") else []
-    usable = [name for name in candidates if is_right(name, device)]
-    if not usable:
-        return None
-    seconds = {name: _seconds(name, device) for name in [*usable, "float32"]}
-    best = min(usable, key=seconds.__getitem__)
-    return best if seconds[best] < WORTH_IT * seconds["float32"] else None
+    usable = [first_pass for name in candidates if (first_pass := verified(name, device, 384))]
+    seconds = {first_pass.name: _seconds(first_pass, device) for first_pass in [*usable, PLAIN]}
+    best = min(seconds, key=seconds.__getitem__)
+    return best if best != "float32" and seconds[best] < WORTH_IT * seconds["float32"] else None
 
 
-def is_right(name: str, device: str) -> bool:
-    """Whether the product exists here and keeps to its error in the worst case, all values at the limit.
-
-    (`torch._int_mm` is private, and there are int8 products that saturate at 16 bits.)
-    """
-    first_pass = FIRST_PASSES[name]
-    signs = torch.where(torch.arange(64 * 1024).view(64, 1024) % 7 < 4, 127, -127)
-    factors = signs.to(device, first_pass.factors)
-    out = torch.empty((64, 64), dtype=first_pass.results, device=device)
-    try:
-        first_pass.multiply(factors, factors, out)
-    except (AttributeError, RuntimeError, NotImplementedError):
-        return False
-    error = (out.double().cpu() - signs.double() @ signs.double().T).abs().max()
-    return bool(error <= first_pass.relative_error * 127**2 * 1024)
-
-
-def _seconds(name: str, device: str) -> float:
+def _seconds(first_pass: FirstPass, device: str) -> float:
     """The best of three products of 256 × 4,096 vectors of 384 dimensions."""
-    first_pass = FIRST_PASSES.get(name, FirstPass(torch.float32, torch.float32, 0.0))
     queries = torch.ones((256, 384), device=device).to(first_pass.factors)
     codes = torch.ones((4_096, 384), device=device).to(first_pass.factors)
     out = torch.empty((256, 4_096), dtype=first_pass.results, device=device)

@@ -6,6 +6,8 @@ notebook 03.
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +15,14 @@ import torch
 
 from semsearch_nb.exact import certified
 from semsearch_nb.exact.certified import Scan
-from semsearch_nb.exact.prepared import GROUP, Prepared, prepare, rows_at
-from semsearch_nb.exact.rows import CHUNK
-from semsearch_nb.exact.top_k import search
+from semsearch_nb.exact.first_pass import QUERIES_AT_ONCE, SCORES_AT_ONCE
+from semsearch_nb.exact.prepared import Prepared, prepare
+from semsearch_nb.exact.rows import full_precision
+from semsearch_nb.exact.top_k import in_given_units, require_same
 from semsearch_nb.vectors import FloatArray, IntArray, as_count
+
+STEP = SCORES_AT_ONCE // QUERIES_AT_ONCE  # rows that meet 1,024 others at once
+NEAREST_AT_ONCE = 65_536  # rows whose neighbours are looked for in one pass over the corpus
 
 
 class Pairs(NamedTuple):
@@ -45,7 +51,8 @@ def mine(
         corpus: shape `(n, dimension)`, NumPy or torch; or what `exact.prepare` returned.
         k: how many neighbours of each vector, itself not counted.
         threshold: the least score of a pair. Give `k` or `threshold`, not both.
-        max_pairs: how many pairs to return at most; the best are kept.
+        max_pairs: how many pairs to return at most; the best are kept. Which of several with one score
+            come in at the last place is not defined.
         score: `"cosine"` (the default) or `"dot"`.
 
     Raises:
@@ -57,85 +64,105 @@ def mine(
     if (k is None) == (threshold is None):
         raise ValueError("give k (neighbours of each vector) or threshold (the least score), one of them")
     max_pairs = as_count(max_pairs, "max_pairs")
-    if isinstance(corpus, Prepared):
-        if score not in (None, corpus.score):
-            raise ValueError(f"score is {score!r}, and the corpus was prepared for {corpus.score!r}; prepare it again")
-    else:
+    if threshold is not None and (not isinstance(threshold, (Real, np.number)) or not math.isfinite(threshold)):
+        raise (ValueError if isinstance(threshold, Real) else TypeError)(
+            f"threshold must be a finite number, not {threshold!r}"
+        )
+    if not isinstance(corpus, Prepared):
         corpus = prepare(corpus, score=score or "cosine")
-    if threshold is not None:
-        if not np.isfinite(threshold):
-            raise ValueError(f"threshold must be a number, not {threshold!r}")
-        found = _above(corpus, float(threshold), max_pairs)
-    else:
-        found = _nearest(corpus, as_count(k, "k"))
-    return _best(found, max_pairs)
+    require_same(corpus, score, None)
+    if corpus.product() is None:
+        corpus = corpus.plain()
+    unit = float(corpus.factors[0]) if corpus.score == "dot" and len(corpus.factors) else 1.0  # of both vectors
+    with full_precision():
+        if threshold is not None:
+            scores, first, second = _above(corpus, float(threshold) * unit * unit, max_pairs)
+        else:
+            scores, first, second = _nearest(corpus, as_count(k, "k"))
+    given = in_given_units(scores[:, None], corpus.factors.new_full((len(scores),), unit), corpus)[:, 0]
+    columns = [column.cpu().numpy() for column in (given, first, second)]
+    order = np.lexsort((columns[2], columns[1], -columns[0]))[:max_pairs]
+    return Pairs(*(column[order] for column in columns))
 
 
-def _above(corpus: Prepared, threshold: float, max_pairs: int) -> list[torch.Tensor]:
+def _above(corpus: Prepared, threshold: float, max_pairs: int) -> tuple[torch.Tensor, ...]:
     """Scores, first and second rows of the pairs that reach the threshold.
 
     Where more than `max_pairs` do, the threshold rises to the worst of the best `max_pairs`.
     """
-    grouped = corpus.order.long()
-    kept = [corpus.vectors.new_empty(0), grouped[:0], grouped[:0]]
-    n_groups = len(corpus.scale)
-    at_once = certified.QUERIES_AT_ONCE // GROUP
-    for begin in range(0, n_groups, at_once):
-        rows = grouped[begin * GROUP : (begin + at_once) * GROUP]
-        scan = Scan(corpus, rows_at(corpus, rows))
-        step = certified.SCORES_AT_ONCE // len(rows) // GROUP
-        scores = torch.empty(len(rows) * step * GROUP, dtype=scan.first_pass.results, device=corpus.device)
-        for first in range(begin, n_groups, step):  # what stands before has met these queries already
-            scan.raise_to(torch.full((len(rows),), threshold, device=corpus.device))
-            of_members = scan.multiply(first, min(first + step, n_groups), scores)
-            scan.pick(of_members, of_members.amax(dim=2), first)
-            pairs = scan.survivors()
-            scan.pairs = []
-            later = pairs.position > pairs.query + begin * GROUP
-            query, position = pairs.query[later], pairs.position[later]
-            found = certified.exact_scores(corpus, scan.queries, query, position)
-            enough = found >= threshold
-            new = [found[enough], rows[query[enough]], grouped[position[enough]]]
-            kept = [torch.cat(both) for both in zip(kept, new, strict=True)]
+    n = len(corpus)
+    kept = _no_pairs(corpus)
+    for begin in range(0, n, QUERIES_AT_ONCE):
+        queries = corpus.rows(torch.arange(begin, min(begin + QUERIES_AT_ONCE, n), device=corpus.device))
+        block = _Block(corpus, queries, begin)
+        for first in range(begin, n, STEP):  # what stands before has met these queries already
+            query, row = block.reaching(first, threshold)
+            if len(query) > 2 * max_pairs:
+                threshold = max(threshold, block.worst_of_best(first, max_pairs))
+                query, row = block.reaching(first, threshold, coded=False)
+            found = certified.scores_of_pairs(corpus, queries, query, row)
+            enough = found.double() >= threshold
+            new = (found[enough], query[enough] + begin, row[enough])
+            kept = tuple(torch.cat(both) for both in zip(kept, new, strict=True))
             if len(kept[0]) > 2 * max_pairs:
                 best = kept[0].topk(max_pairs).indices
-                kept = [column[best] for column in kept]
+                kept = tuple(column[best] for column in kept)
                 threshold = float(kept[0].min())
-    return _with_the_rest(corpus, kept, threshold)
-
-
-def _with_the_rest(corpus: Prepared, kept: list[torch.Tensor], threshold: float) -> list[torch.Tensor]:
-    """Add the pairs of the few vectors that are in no group."""
-    rest = torch.arange(len(corpus.order), len(corpus), device=corpus.device)
-    for row in rest:
-        before = torch.arange(int(row), device=corpus.device)
-        for some in torch.split(before, CHUNK):
-            scores = rows_at(corpus, some) @ rows_at(corpus, row[None])[0]
-            hits = (scores >= threshold).nonzero().squeeze(1)
-            new = [scores[hits], some[hits], row.expand(len(hits))]
-            kept = [torch.cat(both) for both in zip(kept, new, strict=True)]
     return kept
 
 
-def _nearest(corpus: Prepared, k: int) -> list[torch.Tensor]:
-    """Scores, first and second rows of the pairs of each vector with its `k` nearest."""
+class _Block:
+    """1,024 rows as queries against rows that follow them."""
+
+    def __init__(self, corpus: Prepared, queries: torch.Tensor, begin: int) -> None:
+        self.corpus, self.queries, self.begin = corpus, queries, begin
+        self.scan, self.plain = Scan(corpus, queries), Scan(corpus.plain(), queries)
+
+    def _first_pass(self, scan: Scan, first: int) -> torch.Tensor:
+        last = min(first + STEP, len(self.corpus))
+        return scan.multiply(scan.codes_of(first, last), scan.room(last - first))
+
+    def reaching(self, first: int, threshold: float, *, coded: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """Queries and rows of the pairs that may reach the threshold."""
+        scan = self.scan if coded else self.plain
+        of_members = self._first_pass(scan, first)
+        with np.errstate(over="ignore"):  # one beyond float32 is reached by all pairs or by none
+            limit = float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
+        query, row = scan.reach(of_members, of_members.amax(dim=2), first, torch.full_like(scan.offset, limit))
+        later = row > query + self.begin
+        return query[later], row[later]
+
+    def worst_of_best(self, first: int, n: int) -> float:
+        """A score that at least `n` pairs reach, where there are so many."""
+        coarse = self._first_pass(self.plain, first).view(len(self.queries), -1)
+        numbers = torch.arange(first, first + coarse.shape[1], device=coarse.device)
+        coarse[numbers <= torch.arange(len(coarse), device=coarse.device)[:, None] + self.begin] = -torch.inf
+        best = coarse.view(-1).topk(min(n, coarse.numel())).indices
+        query, row = best // coarse.shape[1], best % coarse.shape[1] + first
+        real = (row > query + self.begin) & (row < len(self.corpus))
+        if not bool(real.all()) or len(best) < n:
+            return -np.inf
+        return float(certified.scores_of_pairs(self.corpus, self.queries, query, row).min())
+
+
+def _nearest(corpus: Prepared, k: int) -> tuple[torch.Tensor, ...]:
+    """Scores, first and second rows of the pairs of each vector with its `k` nearest, each once."""
     n = len(corpus)
-    kept = []
-    for some in torch.split(torch.arange(n, device=corpus.device), certified.QUERIES_AT_ONCE):
+    kept = _no_pairs(corpus)
+    searched = corpus if certified.fits(n, k + 1) else corpus.plain()
+    for some in torch.split(torch.arange(n, device=corpus.device), NEAREST_AT_ONCE):
         # One more than asked for, as a vector finds itself, or k copies of itself.
-        hits = search(rows_at(corpus, some), corpus, k + 1)
-        scores, indices = torch.as_tensor(hits.scores), torch.as_tensor(hits.indices)
-        other = indices != some[:, None]
+        found = certified.search(searched, corpus.rows(some), min(k + 1, n))
+        other = found.rows != some[:, None]
         other &= other.cumsum(dim=1) <= k
-        query = some[:, None].expand_as(indices)[other]
-        kept.append((scores[other], query, indices[other]))
-    return [torch.cat(column) for column in zip(*kept, strict=True)]
+        query, row = some[:, None].expand_as(other)[other], found.rows[other]
+        new = (found.scores[other], torch.minimum(query, row), torch.maximum(query, row))
+        kept = tuple(torch.cat(both) for both in zip(kept, new, strict=True))
+    pair = (kept[1] * n + kept[2]).cpu().numpy()
+    once = torch.from_numpy(np.unique(pair, return_index=True)[1]).to(corpus.device)
+    return tuple(column[once] for column in kept)
 
 
-def _best(found: list[torch.Tensor], max_pairs: int) -> Pairs:
-    """Each pair once, the best first."""
-    scores, one, other = (column.cpu().numpy() for column in found)
-    first, second = np.minimum(one, other), np.maximum(one, other)
-    _, once = np.unique(np.stack([first, second]), axis=1, return_index=True)
-    order = once[np.lexsort((second[once], first[once], -scores[once]))][:max_pairs]
-    return Pairs(scores[order], first[order].astype(np.int64), second[order].astype(np.int64))
+def _no_pairs(corpus: Prepared) -> tuple[torch.Tensor, ...]:
+    none = torch.empty(0, dtype=torch.int64, device=corpus.device)
+    return none.float(), none, none

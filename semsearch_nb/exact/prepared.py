@@ -1,22 +1,22 @@
-"""A corpus made ready for certified search: centred, quantised, with all that its bound needs.
+"""A corpus made ready for certified search: scaled, and coded with all that its bound needs.
 
-A vector x of the corpus is kept as it is, and beside it in about a quarter of the memory as
+A vector x of the corpus (of length 1 under `"cosine"`) is kept as it is, and beside it, less the mean μ,
+a code of one of two kinds. `certified` says what they are good for.
 
-    x = μ + p u + s ŷ + r
+- In few bits: x = μ + p u + s ŷ + r, with the direction u of the mean, one number p = ⟨u, x − μ⟩, a vector
+  ŷ of small whole numbers (or of bfloat16), a scale s that 32 neighbours share, and a remainder r. p stands
+  in eight columns beside ŷ, in units of s too.
+- In fewer dimensions: x = μ + V z + r, with the first principal components V and z = Vᵀ(x − μ). The length
+  of r is one dimension more.
 
-with the corpus' mean μ and its direction u, one number p = ⟨u, x − μ⟩, a vector ŷ of small whole
-numbers (or of bfloat16), a scale s that a group of 32 vectors shares, and a residual r of which
-only the largest length in the group is kept. `certified` says what that is good for.
-
-Vectors are put into groups with others that are alike in scale and in p. Each group then has a
-scale, a residual and a range of p of its own, all narrow, so a few vectors with large values spoil
-the bound of their own group only.
+Of what a code leaves out only the largest length among 32 vectors is kept.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,47 +24,48 @@ import numpy as np
 import torch
 
 from semsearch_nb.exact import first_pass as passes
-from semsearch_nb.exact.rows import CHUNK, as_rows, inverse_lengths, lengths
+from semsearch_nb.exact.first_pass import PLAIN, FirstPass
+from semsearch_nb.exact.rows import CHUNK, as_device, as_rows, full_precision, lengths, scaled, wide
 from semsearch_nb.storage import StorageError, Store
+from semsearch_nb.vectors import are_units, as_numpy
 
-GROUP = 32  # vectors whose best score is looked at first
-SHARD = 1 << 25  # values that are sorted into groups at once: 128 MB
-SAVED = Store("prepared corpus", 2, "prepare the corpus and save it again")  # the number is that of its arrays
+GROUP = 32  # vectors that share a scale and a bound
+COPIES = 8  # of p, so that its factor on the query's side is no larger than the others
+SAVED = Store("prepared corpus", 3, "prepare the corpus and save it again")  # the number is that of its arrays
 SCORES = ("cosine", "dot")
 UNIT = 2.0**-24  # the largest relative error of one float32 operation
-_SORT_SCALES = math.log(1.1)  # vectors whose largest values differ by less than a tenth count as alike
+SAMPLE = 8_192  # vectors that decide how many principal components to use
+PAIR = 35  # what a float32 score of one pair costs, in scores of a whole product
+TINY = 2.0**-50  # of the largest length: squares of values below may vanish
 
 
 @dataclass(frozen=True)
 class Prepared:
     """What `exact.prepare` returns and `exact.search` takes in place of a corpus.
 
-    n vectors of d dimensions; G = n // 32 groups. The n % 32 last vectors are in no group.
+    n vectors of d dimensions; G = ⌈n / 32⌉ groups of 32 neighbours.
 
     Attributes:
         score: `"cosine"` or `"dot"`.
-        first_pass: `"int8"` or `"bfloat16"`.
-        vectors: `(n, d)` float32, the rows as they were given, perhaps memory-mapped.
-        inverse: `(n,)`, what each row is multiplied by to have length 1; empty where nothing is.
-        order: `(G · 32,)`, the row that stands at each position of `codes`.
-        codes: `(G · 32, d)`, ŷ.
-        along: `(G, 32)`, p.
-        scale: `(G,)`, s.
-        bounds: `(6, G)`, see `certified`: what a score in a group may gain, in units of s.
-        mean, direction: `(d,)`, μ and u.
+        first_pass: `"int8"`, `"bfloat16"`, `"pca"`, or `"float32"` where there is none.
+        vectors: `(n, d)`, the rows as they were given, perhaps memory-mapped.
+        factors: what rows are multiplied by: `(n,)`, `(1,)` where it is one power of two, or empty.
+        sizes: `(G,)`, the largest length in each group, after that.
+        codes: `(G · 32, width)`, ŷ and p, or z and ‖r‖; zeros past n.
+        bounds: `(5, G)`, see `certified`: what a score in a group may gain, in units of s.
+        mean: `(d,)`, μ.
+        basis: `(d, 1)`, u, or `(d, d)`, all principal components.
     """
 
     score: str
     first_pass: str
     vectors: torch.Tensor
-    inverse: torch.Tensor
-    order: torch.Tensor
+    factors: torch.Tensor
+    sizes: torch.Tensor
     codes: torch.Tensor
-    along: torch.Tensor
-    scale: torch.Tensor
     bounds: torch.Tensor
     mean: torch.Tensor
-    direction: torch.Tensor
+    basis: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -75,7 +76,7 @@ class Prepared:
 
     @property
     def device(self) -> torch.device:
-        return self.codes.device
+        return self.vectors.device
 
     @property
     def nbytes(self) -> int:
@@ -86,6 +87,31 @@ class Prepared:
         return (
             f"Prepared({len(self):,} vectors of {self.dimension} dimensions, {self.score}, {self.first_pass}, "
             f"{self.nbytes / 1e6:,.1f} MB beside {self.vectors.nbytes / 1e6:,.1f} MB of vectors)"
+        )
+
+    def rows(self, indices: torch.Tensor) -> torch.Tensor:
+        """These rows in float32, as they are scored: shape `(len(indices), d)`."""
+        return scaled(self.vectors.index_select(0, indices), self._factors(indices))
+
+    def between(self, first: int, last: int) -> torch.Tensor:
+        """The rows from `first` to `last`, each value within 4 roundings of `rows`, which takes longer."""
+        at = slice(first, last)
+        factors = self._factors(at)
+        if len(factors) and float(factors.min()) > 1e-30 and float(factors.max()) < 1e30:
+            factors = factors.float()
+        return scaled(self.vectors[at], factors)
+
+    def product(self) -> FirstPass | None:
+        """The first pass that the codes are for, if it is right on this machine."""
+        if self.first_pass == PLAIN.name:
+            return PLAIN
+        return passes.verified(self.first_pass, str(self.device), self.codes.shape[1])
+
+    def plain(self) -> Prepared:
+        """The same corpus without codes."""
+        none = self.codes.new_empty((0, 0))
+        return replace(
+            self, first_pass=PLAIN.name, codes=none, basis=none, bounds=_plain_bounds(self.sizes, self.dimension)
         )
 
     def save(self, folder: str | Path) -> Path:
@@ -100,7 +126,8 @@ class Prepared:
         def write(files: Path) -> dict[str, Any]:
             arrays = {}
             for name, tensor in self._tensors().items():
-                # NumPy has no bfloat16: its bits travel as 16-bit integers.
+                # NumPy has no bfloat16: vectors are widened, and the bits of codes travel as 16-bit integers.
+                tensor = tensor.float() if name == "vectors" and tensor.dtype == torch.bfloat16 else tensor
                 plain = tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor
                 array = plain.cpu().numpy()
                 np.save(files / f"{name}.npy", array, allow_pickle=False)
@@ -108,6 +135,9 @@ class Prepared:
             return {"score": self.score, "first_pass": self.first_pass, "arrays": arrays}
 
         return SAVED.save(folder, write)
+
+    def _factors(self, at: Any) -> torch.Tensor:
+        return self.factors[at] if len(self.factors) > 1 else self.factors
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -126,7 +156,7 @@ def load(folder: str | Path, *, verify: bool = True) -> Prepared:
     """
 
     def read(files: Path, about: dict[str, Any]) -> Prepared:
-        if about["score"] not in SCORES or about["first_pass"] not in passes.FIRST_PASSES:
+        if about["score"] not in SCORES or about["first_pass"] not in (*passes.NAMES, PLAIN.name):
             raise StorageError(f"no corpus is prepared for {about['score']!r} and {about['first_pass']!r}")
         tensors = {}
         for name in (field.name for field in fields(Prepared) if field.type == "torch.Tensor"):
@@ -148,130 +178,174 @@ def _described(array: Any) -> str:
 
 
 def prepare(corpus: Any, *, score: str = "cosine", first_pass: str = "auto", device: str | None = None) -> Prepared:
-    """Centre and quantise a corpus once, for many calls of `exact.search`.
+    """Code a corpus once, for many calls of `exact.search`.
 
-    The corpus is read twice from end to end in chunks, so it may be memory-mapped and larger than
-    memory; the result takes about n · (d + 10) bytes beside it. It refers to the corpus and does
-    not copy it: do not change the corpus while it is in use.
+    The corpus is read from end to end a few times, in chunks, so it may be memory-mapped and larger than
+    memory; int8 takes about n · (d + 10) bytes beside it, principal components about half of the corpus.
+    The result refers to the corpus and does not copy it: do not change the corpus while it is in use.
 
     Args:
         corpus: shape `(n, dimension)`, NumPy or torch.
         score: `"cosine"`, or `"dot"` for the plain inner product.
-        first_pass: `"int8"`, `"bfloat16"`, or `"auto"` for the faster one on this machine.
+        first_pass: `"int8"`, `"bfloat16"`, `"pca"` (float32 products in fewer dimensions), `"float32"` for
+            none, or `"auto"`: what is fastest on this machine for these vectors. One that is missing or
+            wrong on this machine is replaced by the next.
         device: where to search; without it, where the corpus is.
 
     Raises:
         TypeError, ValueError: as `exact.search`.
     """
+    if isinstance(corpus, Prepared):
+        raise TypeError("corpus is prepared already; use it as it is, or prepare its vectors: prepare(corpus.vectors)")
+    if first_pass not in ("auto", *passes.NAMES, "float32"):
+        raise ValueError(f"first_pass must be one of 'auto', {', '.join(map(repr, passes.NAMES))}, 'float32', not "
+                         f"{first_pass!r}")  # fmt: skip
+    plain = uncoded(corpus, score, device)
+    with full_precision():
+        return _coded(plain, first_pass)
+
+
+def uncoded(corpus: Any, score: str, device: str | None) -> Prepared:
+    """A corpus with its lengths and no codes, which is what float32 search needs."""
     if score not in SCORES:
         raise ValueError(f"score must be one of {SCORES}, not {score!r}")
-    if first_pass not in ("auto", *passes.FIRST_PASSES):
-        raise ValueError(f"first_pass must be one of 'auto', 'int8', 'bfloat16', not {first_pass!r}")
-    vectors = as_rows(corpus, "corpus", device)
-    row_lengths = lengths(vectors, "corpus")
-    inverse = inverse_lengths(row_lengths, "corpus") if score == "cosine" else None
-    if inverse is not None:
-        row_lengths = torch.ones_like(row_lengths)
-    if first_pass == "auto":
-        first_pass = passes.fastest(str(vectors.device)) or "int8"
-    if first_pass == "int8" and vectors.shape[1] * 127**2 >= 2**31:
-        raise ValueError(f"corpus has {vectors.shape[1]} dimensions, and sums of int8 products overflow; use bfloat16")
-    n, dimension = vectors.shape
-    n_groups = n // GROUP
-    mean = _mean(vectors, inverse)
-    length = torch.linalg.vector_norm(mean)
-    prepared = Prepared(
-        score=score,
-        first_pass=first_pass,
-        vectors=vectors,
-        inverse=vectors.new_empty(0) if inverse is None else inverse,
-        order=torch.empty(n_groups * GROUP, dtype=torch.int32 if n < 2**31 else torch.int64, device=vectors.device),
-        codes=torch.empty(
-            (n_groups * GROUP, dimension), dtype=passes.FIRST_PASSES[first_pass].factors, device=vectors.device
-        ),
-        along=vectors.new_empty((n_groups, GROUP)),
-        scale=vectors.new_empty(n_groups),
-        bounds=vectors.new_empty((6, n_groups)),
-        mean=mean,
-        direction=mean / length if length > 0 else mean,
+    vectors = as_rows(corpus, "corpus", None if device is None else as_device(device))
+    found = lengths(vectors, "corpus", may_be_zero=score == "dot")
+    if score == "cosine":
+        factors = found[:0] if are_units(as_numpy(found)) else 1 / found
+        sizes = torch.full_like(found, 1 + 2e-6)
+    else:
+        # A power of two changes no digit; it takes the squares of 1e30 and 1e-30 into float32's range.
+        largest = float(found.max())
+        factors = found[:0] if 1e-6 < largest < 1e6 or not largest else found.new_tensor([power_of_two(largest)])
+        sizes = found * (factors if len(factors) else 1)
+    sizes = torch.nn.functional.pad(sizes.float(), (0, -len(vectors) % GROUP)).view(-1, GROUP).amax(dim=1)
+    sizes = sizes * (1 + 4 * UNIT)
+    none = vectors.new_empty(0, dtype=torch.float32)
+    return Prepared(
+        score,
+        PLAIN.name,
+        vectors,
+        factors,
+        sizes,
+        codes=none.view(0, 0),
+        bounds=_plain_bounds(sizes, vectors.shape[1]),
+        mean=none.new_zeros(vectors.shape[1]),
+        basis=none.view(0, 0),
     )
-    shard = max(GROUP, SHARD // dimension // GROUP * GROUP)
-    for start in range(0, n_groups * GROUP, shard):
-        stop = min(start + shard, n_groups * GROUP)
-        _sort_into_groups(prepared, start, stop)
-        for first in range(start // GROUP, stop // GROUP, CHUNK // GROUP // 4):
-            _quantise(prepared, row_lengths, first, min(first + CHUNK // GROUP // 4, stop // GROUP))
-    return prepared
 
 
-def rows_at(prepared: Prepared, indices: torch.Tensor) -> torch.Tensor:
-    """Rows of the corpus, of length 1 under `"cosine"`: shape `(len(indices), d)`."""
-    rows = prepared.vectors.index_select(0, indices)
-    return rows * prepared.inverse[indices, None] if len(prepared.inverse) else rows
+def _plain_bounds(sizes: torch.Tensor, dimension: int) -> torch.Tensor:
+    return bounds(sizes, torch.ones_like(sizes), rounding=(2 * dimension + 64) * UNIT)
 
 
-def _mean(vectors: torch.Tensor, inverse: torch.Tensor | None) -> torch.Tensor:
-    total = torch.zeros(vectors.shape[1], dtype=torch.float64, device=vectors.device)
-    weights = [None] * len(vectors) if inverse is None else list(torch.split(inverse, CHUNK))
-    for chunk, weight in zip(torch.split(vectors, CHUNK), weights, strict=False):
-        total += (chunk.sum(dim=0) if weight is None else weight @ chunk).double()
-    return (total / len(vectors)).float()
+def power_of_two(length: float) -> float:
+    """What a vector of this length is multiplied by to have a length between ½ and 1."""
+    return math.ldexp(1.0, -math.frexp(length)[1])
 
 
-def _sort_into_groups(prepared: Prepared, start: int, stop: int) -> None:
-    """Fill `order` for the rows from `start` to `stop`: alike vectors side by side, groups shuffled.
+def bounds(sizes: torch.Tensor, scale: torch.Tensor, *of_code: torch.Tensor, rounding: float) -> torch.Tensor:
+    """The right factor of the thresholds in `certified`, `(5, G)`: three lengths at most are of the code."""
+    of_code = (*of_code, *[torch.zeros_like(sizes)] * (3 - len(of_code)))
+    slack = rounding * sizes + TINY * sizes.max()
+    return torch.stack([torch.ones_like(sizes), *(-length for length in of_code), -slack]) / scale
 
-    Shuffled, since the first vectors that a search sees should be a fair sample of all.
+
+def _coded(plain: Prepared, name: str) -> Prepared:
+    mean = torch.zeros(plain.dimension, dtype=wide(plain.device), device=plain.device)
+    for rows in _chunks(plain):
+        mean += rows.sum(dim=0)
+    mean /= len(plain)
+    auto, name = name == "auto", passes.fastest(str(plain.device)) or "pca" if name == "auto" else name
+    components = 0
+    basis = mean[:, None] / (torch.linalg.vector_norm(mean) or 1)
+    if name == "pca":
+        basis, components, pays = _principal(plain, mean)
+        name = name if pays or not auto else PLAIN.name
+    width = components + 1 if components else plain.dimension + COPIES
+    first_pass = None if name == PLAIN.name else passes.verified(name, str(plain.device), width)
+    if first_pass is None:
+        return plain
+    centred = plain.sizes + torch.linalg.vector_norm(mean).float()  # no x − μ is longer
+    mean, basis = mean.float(), basis.float()
+    codes = torch.zeros((len(centred) * GROUP, width), dtype=first_pass.factors, device=plain.device)
+    parts = []
+    for first, rows in zip(range(0, len(plain), CHUNK), _chunks(plain), strict=True):
+        rows = torch.nn.functional.pad(rows - mean, (0, 0, 0, -len(rows) % GROUP))
+        sizes = centred[first // GROUP :][: len(rows) // GROUP]
+        if components:
+            codes[first : first + len(rows)] = in_components(rows, basis, components, sizes.repeat_interleave(GROUP))
+            parts.append([torch.ones_like(sizes), *[torch.zeros_like(sizes)] * 3])
+        else:
+            codes[first : first + len(rows)], *of_groups = _in_few_bits(rows, basis[:, 0], sizes, first_pass)
+            parts.append(of_groups)
+    scale, *of_code = (torch.cat(column) for column in zip(*parts, strict=True))
+    d = plain.dimension
+    rounding = 8 * d + 256 if not components else (2 * math.sqrt(d) + 5) * d + 256 + 4 * skew(basis) / UNIT
+    made = bounds(centred, scale, *of_code, rounding=rounding * UNIT)
+    return replace(plain, first_pass=name, codes=codes, bounds=made, mean=mean, basis=basis)
+
+
+def _chunks(plain: Prepared) -> Iterator[torch.Tensor]:
+    return (plain.between(first, first + CHUNK) for first in range(0, len(plain), CHUNK))
+
+
+def _in_few_bits(
+    rows: torch.Tensor, direction: torch.Tensor, sizes: torch.Tensor, first_pass: FirstPass
+) -> tuple[torch.Tensor, ...]:
+    """Codes of centred rows; and of every group s, s‖(ŷ, p)‖, ‖r‖ and what rounding leaves of p."""
+    along = rows @ direction
+    across = rows - along[:, None] * direction
+    parts = torch.cat([across, along[:, None].expand(-1, COPIES)], dim=1)
+    scale = (_largest(parts.abs().amax(dim=1)) / 127).clamp_min(1e-30).maximum(1e-9 * sizes)
+    of_row = scale.repeat_interleave(GROUP)[:, None]
+    codes = first_pass.as_factors(parts / of_row)
+    values = codes.float() * of_row
+    left = parts - values
+    lengths_of = [_length(values), _length(left[:, : rows.shape[1]]), left[:, -1].abs()]
+    return codes, scale, *(_largest(length) for length in lengths_of)
+
+
+def in_components(rows: torch.Tensor, basis: torch.Tensor, components: int, sizes: torch.Tensor) -> torch.Tensor:
+    """The first components of centred rows, and the length of the rest, rounded up: `(n, components + 1)`."""
+    turned = rows @ basis
+    d = rows.shape[1]
+    rest = _length(turned[:, components:]) + (d * math.sqrt(d) * UNIT + 2 * skew(basis)) * sizes
+    return torch.cat([turned[:, :components], rest[:, None]], dim=1)
+
+
+def skew(basis: torch.Tensor) -> float:
+    """How far a basis that was rounded to float32 is from an orthonormal one."""
+    exactly = basis.double().cpu()
+    return float(torch.linalg.matrix_norm(exactly.T @ exactly - torch.eye(len(basis), dtype=torch.float64)))
+
+
+def _principal(plain: Prepared, mean: torch.Tensor) -> tuple[torch.Tensor, int, bool]:
+    """The principal components, how many of them to use, and whether that pays.
+
+    By trial: how many vectors of a sample would survive for others of the sample?
     """
-    along, largest = [], []
-    for first in range(start, stop, CHUNK):
-        across, p = _centred(prepared, torch.arange(first, min(first + CHUNK, stop), device=prepared.device))
-        along.append(p)
-        largest.append(across.abs().amax(dim=1))
-    scales = (torch.cat(largest).clamp_min(1e-30).log() / _SORT_SCALES).floor()
-    # numpy sorts by several keys, the last one first.
-    order = torch.from_numpy(np.lexsort((torch.cat(along).cpu().numpy(), scales.cpu().numpy())))
-    shuffle = torch.randperm(len(order) // GROUP, generator=torch.Generator().manual_seed(start))
-    order = order.view(-1, GROUP)[shuffle].reshape(-1) + start
-    prepared.order[start:stop] = order.to(prepared.order)
+    n, d = len(plain), plain.dimension
+    sample = plain.rows(torch.arange(0, n, max(1, n // SAMPLE), device=plain.device)[:SAMPLE]).to(mean.dtype) - mean
+    basis = torch.linalg.eigh(sample.T @ sample).eigenvectors.flip(1)
+    turned = sample @ basis
+    asked = turned[:: max(1, len(turned) // 64)]
+    scores = asked @ turned.T
+    rank = 2 + 10 * len(sample) // n  # the tenth of all, and not the vector itself
+    threshold = scores.topk(min(rank, len(sample)), dim=1).values[:, -1:]
+    costs = {}
+    for components in sorted({max(1, d * eighths // 24) for eighths in range(6, 21)}):
+        rest = torch.outer(_length(asked[:, components:]), _length(turned[:, components:]))
+        survivors = (asked[:, :components] @ turned[:, :components].T + rest >= threshold).double().mean()
+        costs[components] = (components + 1) / d + PAIR * float(survivors)
+    best = min(costs, key=costs.__getitem__)
+    return basis, best, n >= 2 * SAMPLE and costs[best] < 0.8
 
 
-def _centred(prepared: Prepared, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """x − μ − p u for rows of the corpus, and p."""
-    rows = rows_at(prepared, indices).sub_(prepared.mean)
-    along = rows @ prepared.direction
-    return rows.sub_(along[:, None] * prepared.direction), along
+def _largest(of_rows: torch.Tensor) -> torch.Tensor:
+    return of_rows.view(-1, GROUP).amax(dim=1)
 
 
-def _quantise(prepared: Prepared, row_lengths: torch.Tensor, first: int, last: int) -> None:
-    """Fill `codes`, `along`, `scale` and `bounds` for the groups from `first` to `last`."""
-    at = slice(first * GROUP, last * GROUP)
-    indices = prepared.order[at].long()
-    dimension = prepared.dimension
-    across, along = _centred(prepared, indices)
-    # Lengths of x and μ: every rounding error below is a small multiple of them.
-    size = row_lengths[indices].view(-1, GROUP).amax(dim=1) + torch.linalg.vector_norm(prepared.mean)
-    leaning = (across @ prepared.direction).abs().view(-1, GROUP).amax(dim=1)
-    scale = across.abs().view(-1, GROUP * dimension).amax(dim=1) / 127
-    scale = torch.maximum(scale, 1e-9 * size).clamp_min(1e-30)
-    of_vector = scale.repeat_interleave(GROUP)[:, None]
-    exact = across / of_vector
-    codes = passes.FIRST_PASSES[prepared.first_pass].as_factors(exact)
-    values = codes.float()
-    code_length = torch.linalg.vector_norm(values, dim=1).view(-1, GROUP).amax(dim=1) * scale
-    residual = torch.linalg.vector_norm(across.sub_(values.mul_(of_vector)), dim=1).view(-1, GROUP).amax(dim=1)
-    of_norms = 1 + (dimension + 8) * UNIT  # the relative error of a length, computed in float32
-    rounding = leaning + (4 * dimension + 256) * UNIT * size
-    along = along.view(-1, GROUP)
-    bounds = [
-        torch.ones_like(scale),
-        -along.amax(dim=1),
-        -along.amin(dim=1),
-        -code_length * of_norms,
-        -residual * of_norms,
-        -rounding,
-    ]
-    prepared.codes[at] = codes
-    prepared.along[first:last] = along
-    prepared.scale[first:last] = scale
-    prepared.bounds[:, first:last] = torch.stack(bounds) / scale
+def _length(rows: torch.Tensor) -> torch.Tensor:
+    """Euclidean lengths, rounded up."""
+    return torch.linalg.vector_norm(rows, dim=1) * (1 + (rows.shape[1] + 8) * UNIT)

@@ -1,84 +1,108 @@
-"""Checked float32 rows for the searches: NumPy or torch in, one torch matrix out, without a copy.
-
-The work on whole corpora is done in chunks of rows, so that a memory-mapped corpus that is larger
-than memory is read once from end to end and never held.
-"""
+"""Checked rows for the searches: NumPy or torch in, torch out, and no copy of a whole corpus."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-from semsearch_nb.vectors import as_matrix
+from semsearch_nb.vectors import as_matrix, as_numpy, check_lengths, check_shape, row_lengths
 
-CHUNK = 16_384  # rows; of 384 dimensions they take 25 MB
+CHUNK = 16_384  # rows that are converted at once; of 384 dimensions they take 25 MB
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def as_rows(array: Any, name: str, device: str | torch.device | None = None) -> torch.Tensor:
-    """`array` as a float32 tensor of shape `(n, dimension)`, on `device` or where it is.
+def as_device(name: str | torch.device) -> torch.device:
+    """The device called `name`, with its number: `"cuda"` is the current one of several.
+
+    Raises:
+        ValueError: torch knows no such device, or finds none here.
+    """
+    try:
+        device = torch.device(name)
+        if device.type in ("cuda", "mps"):
+            device = torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f"device must be 'cpu', 'cuda', 'cuda:1' or 'mps', and be there, not {name!r}: {str(error).splitlines()[0]}"
+        ) from error
+    return device
+
+
+def as_rows(array: Any, name: str, device: torch.device | None = None) -> torch.Tensor:
+    """`array` as a tensor of shape `(n, dimension)`, on `device` or where it is.
+
+    float16, bfloat16 and float64 stay what they are, and are converted a chunk at a time when they are
+    used: a memory map may be larger than memory.
 
     Raises:
         TypeError: not an array of numbers.
         ValueError: not two-dimensional, or without rows or columns. Whether the values are finite
             is for `lengths` to find out, which reads all of them anyway.
     """
-    if isinstance(array, torch.Tensor):
-        tensor = array.detach()
-        if tensor.is_complex() or tensor.dtype == torch.bool or tensor.ndim != 2 or 0 in tensor.shape:
-            as_matrix(np.empty(tuple(tensor.shape), dtype=bool if tensor.dtype == torch.bool else np.float32), name)
-            raise TypeError(f"{name} must be an array of real numbers, not of {tensor.dtype}")
-        rows = tensor.to(torch.float32).contiguous()
+    if isinstance(array, torch.Tensor) and array.dtype in _FLOATS:
+        rows = array.detach().contiguous()
     else:
+        as_it_is = isinstance(array, np.ndarray) and array.dtype in (np.dtype("f2"), np.dtype("f8"))
+        matrix = np.ascontiguousarray(array) if as_it_is else as_matrix(array, name)
         with warnings.catch_warnings():
             # torch warns about arrays that cannot be written, such as a memory map. Nobody writes here.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            rows = torch.from_numpy(as_matrix(array, name))
+            rows = torch.from_numpy(matrix)
+        if isinstance(array, torch.Tensor):
+            rows = rows.to(array.device)
+    check_shape(tuple(rows.shape), name)
     return rows if device is None else rows.to(device)
 
 
-def lengths(rows: torch.Tensor, name: str) -> torch.Tensor:
-    """The Euclidean length of every row, shape `(n,)`.
+def lengths(rows: torch.Tensor, name: str, *, may_be_zero: bool = True) -> torch.Tensor:
+    """The Euclidean length of every row, shape `(n,)`, in float64 where the device has it.
 
     Raises:
-        ValueError: NaN or infinite values; the message calls the rows `name` and counts them.
+        ValueError: NaN or infinite values, or zeros where they may not be; the message calls the rows `name`.
     """
-    found = torch.cat([torch.linalg.vector_norm(chunk, dim=1) for chunk in torch.split(rows, CHUNK)])
-    if torch.isfinite(found).all() and bool((found > 1e-18).all()):
-        return found
-    n_bad, first = 0, -1
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
-        bad = (~torch.isfinite(chunk).all(dim=1)).nonzero().squeeze(1)
-        if len(bad) and not n_bad:
-            first = start + int(bad[0])
-        n_bad += len(bad)
-        # Squares leave float32's range long before the values do: take the largest value out first.
-        largest = chunk.abs().amax(dim=1)
-        scaled = chunk / torch.where(largest > 0, largest, 1.0)[:, None]
-        found[start : start + CHUNK] = largest * torch.linalg.vector_norm(scaled, dim=1)
-    if n_bad:
-        raise ValueError(
-            f"{name} has NaN or infinite values in {n_bad} of {len(rows)} rows, the first is row {first}; "
-            "remove those rows or encode their texts again"
-        )
+    found = torch.cat([_lengths(chunk.float()) for chunk in torch.split(rows, CHUNK)])
+    check_lengths(as_numpy(found), name, may_be_zero=may_be_zero)
     return found
 
 
-def inverse_lengths(row_lengths: torch.Tensor, name: str) -> torch.Tensor | None:
-    """What each row is multiplied by to have length 1, or None where all have it within 1e-6.
+def _lengths(chunk: torch.Tensor) -> torch.Tensor:
+    if chunk.device.type == "cuda":
+        return torch.linalg.vector_norm(chunk, dim=1, dtype=torch.float64)
+    return torch.from_numpy(row_lengths(chunk.cpu().numpy())).to(chunk.device, wide(chunk.device))
 
-    Raises:
-        ValueError: a row of zeros: it has no direction and so no cosine.
+
+def wide(device: torch.device) -> torch.dtype:
+    """float64, which Apple's devices have not."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def scaled(rows: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """float32 rows times `factors`, rounded once; without factors, the rows as they are."""
+    if not len(factors):
+        return rows.float()
+    return (rows.float().to(factors.dtype) * factors[:, None]).float()
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Inside, a float32 product is one: neither TensorFloat-32 nor bfloat16, whatever the user has allowed.
+
+    The bound counts on it, and on sums of bfloat16 products in float32.
     """
-    if bool(((row_lengths - 1).abs() <= 1e-6).all()):
-        return None
-    zero = (row_lengths == 0).nonzero().squeeze(1)
-    if len(zero):
-        raise ValueError(
-            f"{name} has {len(zero)} rows of zeros, the first is row {int(zero[0])}; a zero vector has no "
-            "direction: remove those rows, or search with score='dot'"
-        )
-    return 1 / row_lengths
+    cuda = torch.backends.cuda.matmul
+    precision, reduced = torch.get_float32_matmul_precision(), cuda.allow_bf16_reduced_precision_reduction
+    if precision == "highest" and not reduced:
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    cuda.allow_bf16_reduced_precision_reduction = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        cuda.allow_bf16_reduced_precision_reduction = reduced

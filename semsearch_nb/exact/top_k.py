@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from semsearch_nb.exact import certified
-from semsearch_nb.exact.first_pass import fastest
-from semsearch_nb.exact.prepared import SCORES, Prepared, prepare
-from semsearch_nb.exact.rows import as_rows, inverse_lengths, lengths
-from semsearch_nb.vectors import Hits, IntArray, as_count
+from semsearch_nb.exact.first_pass import PLAIN, fastest
+from semsearch_nb.exact.prepared import Prepared, prepare, uncoded
+from semsearch_nb.exact.rows import as_device, as_rows, full_precision, lengths, scaled
+from semsearch_nb.vectors import FloatArray, Hits, IntArray, are_units, as_count, as_numpy
 
 PRECISIONS = ("auto", "certified", "float32")
 CERTIFIED_FROM = 20_000  # vectors; below that the dozens of small steps take longer than the product
-FLOAT32_QUERIES = 256  # at once, times 16,384 vectors: 16 MB of scores
-FLOAT32_BLOCK = 16_384
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,9 @@ class Report:
 
     Attributes:
         precision: `"certified"` or `"float32"`.
-        first_pass: `"int8"`, `"bfloat16"`, or None without a first pass.
+        first_pass: `"int8"`, `"bfloat16"`, `"pca"`, or None without a first pass.
         survivors: `(n_queries,)`, the vectors that needed a float32 score.
-        n_float32: queries that were searched in float32 altogether.
+        n_float32: queries for which that were all vectors.
     """
 
     precision: str
@@ -48,8 +47,10 @@ def search(
 ) -> Hits:
     """The `k` vectors of `corpus` with the highest score for each of `queries`, best first.
 
-    The hits are those with the best float32 scores whatever the `precision`. Only a block of the
-    scores exists at a time (32 MB at the default), whatever the size of the corpus.
+    The score of a pair is a float32 dot product that is computed in one way, so the hits are the same to
+    the last bit whatever the `precision`, the `block` or the other queries are. The corpus is read once
+    from end to end; only a block of the scores exists at a time (32 MB at the default), whatever the
+    size of the corpus, and the best k of all queries.
 
     Args:
         queries: shape `(n_queries, dimension)`, NumPy or torch.
@@ -65,8 +66,8 @@ def search(
 
     Returns:
         `Hits` with arrays of shape `(n_queries, min(k, n))`, torch tensors if the queries are.
-        Equal scores come in the order of the corpus, except that which of several equals enters at
-        the k-th place is not defined.
+        Equal vectors have equal scores, and equal scores come in the order of the corpus; so of
+        several equals the first enter at the k-th place.
 
     Raises:
         TypeError: arrays that do not hold numbers, or a `k` that is not a whole number.
@@ -94,89 +95,91 @@ def search_report(
     k, block = as_count(k, "k"), None if block is None else as_count(block, "block")
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
-    if isinstance(corpus, Prepared):
-        if score not in (None, corpus.score):
-            raise ValueError(f"score is {score!r}, and the corpus was prepared for {corpus.score!r}; prepare it again")
-        if device is not None and torch.device(device) != corpus.device:
-            raise ValueError(f"device is {device!r}, and the corpus was prepared on {corpus.device}; prepare it there")
-        if precision == "auto":
-            gains = len(corpus) >= CERTIFIED_FROM and fastest(str(corpus.device)) is not None
-            precision = "certified" if gains else "float32"
-    else:
-        score = score or "cosine"
-        if score not in SCORES:
-            raise ValueError(f"score must be one of {SCORES}, not {score!r}")
-        precision = "float32" if precision == "auto" else precision
-        corpus = prepare(corpus, score=score, device=device) if precision == "certified" else corpus
-    vectors = corpus.vectors if isinstance(corpus, Prepared) else as_rows(corpus, "corpus", device)
-    query_rows = as_rows(queries, "queries", vectors.device)
-    if query_rows.shape[1] != vectors.shape[1]:
+    if not isinstance(corpus, Prepared):
+        make = prepare if precision == "certified" else uncoded
+        corpus = make(corpus, score=score or "cosine", device=device)
+    require_same(corpus, score, device)
+    rows, factors = query_rows(queries, corpus)
+    k = min(k, len(corpus))
+    gains = corpus.first_pass == "pca" or fastest(str(corpus.device)) is not None if precision == "auto" else True
+    coded = precision == "certified" or (precision == "auto" and len(corpus) >= CERTIFIED_FROM and gains)
+    if not coded or not certified.fits(len(corpus), k) or corpus.product() is None:
+        corpus = corpus.plain()
+    with full_precision():
+        found = certified.search(corpus, rows, k, block)
+    plain = corpus.first_pass == PLAIN.name
+    if plain:
+        found.survivors.fill_(len(corpus))
+        found.given_up.fill_(True)
+    scores = in_given_units(found.scores, factors, corpus)
+    report = Report(
+        "float32" if plain else "certified",
+        None if plain else corpus.first_pass,
+        found.survivors.cpu().numpy(),
+        int(found.given_up.sum()),
+    )
+    if isinstance(queries, torch.Tensor):
+        return Hits(scores, found.rows), report
+    return Hits(scores.cpu().numpy(), found.rows.cpu().numpy()), report
+
+
+def score_pairs(queries: Any, corpus: Any, indices: Any, *, score: str | None = None) -> FloatArray:
+    """The scores of given rows of `corpus`: of row `indices[i, j]` for query i, as `search` has them, to the last bit.
+
+    With it, what another search found is compared with what `search` did.
+
+    Args:
+        indices: whole numbers of shape `(n_queries, any)`; an empty place (-1) has the score -inf.
+
+    Raises:
+        TypeError, ValueError: as `search`; and where `indices` are no rows of the corpus.
+    """
+    if not isinstance(corpus, Prepared):
+        corpus = uncoded(corpus, score or "cosine", None)
+    require_same(corpus, score, None)
+    rows, factors = query_rows(queries, corpus)
+    asked = as_numpy(indices)
+    if asked.dtype.kind not in "iu" or asked.ndim != 2 or len(asked) != len(rows):
+        raise ValueError(f"indices must be whole numbers of shape ({len(rows)}, any), not {asked.dtype} {asked.shape}")
+    if asked.size and (asked.max() >= len(corpus) or asked.min() < -1):
+        raise ValueError(f"indices must be rows below {len(corpus)}, or -1; they lie in {asked.min()} to {asked.max()}")
+    at = torch.from_numpy(asked.astype(np.int64)).to(corpus.device)
+    query = torch.arange(len(rows), device=at.device).repeat_interleave(at.shape[1])
+    found = certified.scores_of_pairs(corpus, rows, query, at.clamp_min(0).view(-1)).view(at.shape)
+    scores: FloatArray = in_given_units(found, factors, corpus).cpu().numpy()
+    return np.where(asked < 0, np.float32(-np.inf), scores)
+
+
+def require_same(corpus: Prepared, score: str | None, device: str | None) -> None:
+    """Raise ValueError where a corpus was prepared for something else than what is asked for now."""
+    if score not in (None, corpus.score):
+        raise ValueError(f"score is {score!r}, and the corpus was prepared for {corpus.score!r}; prepare it again")
+    if device is not None and as_device(device) != corpus.device:
+        raise ValueError(f"device is {device!r}, and the corpus was prepared on {corpus.device}; prepare it there")
+
+
+def query_rows(queries: Any, corpus: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
+    """Queries of length 1 (between ½ and 1 under `"dot"`), and what they were multiplied by, `(n,)` or empty."""
+    rows = as_rows(queries, "queries", corpus.device)
+    if rows.shape[1] != corpus.dimension:
         raise ValueError(
-            f"queries have {query_rows.shape[1]} dimensions and corpus has {vectors.shape[1]}; "
+            f"queries have {rows.shape[1]} dimensions and corpus has {corpus.dimension}; "
             "encode both with the same model"
         )
-    query_lengths = lengths(query_rows, "queries")
-    if isinstance(corpus, Prepared):
-        score, inverse = corpus.score, corpus.inverse if len(corpus.inverse) else None
+    found = lengths(rows, "queries", may_be_zero=corpus.score == "dot")
+    if corpus.score == "dot":
+        exponents = torch.from_numpy(np.frexp(as_numpy(found))[1]).to(found.device)
+        factors = torch.ldexp(torch.ones_like(found), -exponents)
     else:
-        corpus_lengths = lengths(vectors, "corpus")
-        inverse = inverse_lengths(corpus_lengths, "corpus") if score == "cosine" else None
-    if score == "cosine" and (factor := inverse_lengths(query_lengths, "queries")) is not None:
-        query_rows = query_rows * factor[:, None]
-    k = min(k, len(vectors))
-    if isinstance(corpus, Prepared) and precision == "certified" and certified.fits(len(vectors), k):
-        first_pass: str | None = corpus.first_pass
-        parts = [
-            _certified(rows, corpus, inverse, k, block) for rows in torch.split(query_rows, certified.QUERIES_AT_ONCE)
-        ]
-    else:
-        precision, first_pass = "float32", None
-        parts = [_float32(rows, vectors, inverse, k, block) for rows in torch.split(query_rows, FLOAT32_QUERIES)]
-    scores, indices, survivors, given_up = (torch.cat(column) for column in zip(*parts, strict=True))
-    if not torch.isfinite(scores).all():
+        factors = found[:0] if are_units(as_numpy(found)) else 1 / found
+    return scaled(rows, factors), factors
+
+
+def in_given_units(scores: torch.Tensor, factors: torch.Tensor, corpus: Prepared) -> torch.Tensor:
+    """Scores of the vectors that were given: under `"dot"` these were multiplied by powers of two."""
+    if corpus.score == "cosine":
+        return scores
+    given = scores.to(factors.dtype) / factors[:, None] / (corpus.factors if len(corpus.factors) else 1)
+    if not torch.isfinite(given.float()).all():
         raise ValueError("scores exceed the range of float32; scale the vectors or use score='cosine'")
-    scores, indices = _ties_in_order(scores, indices)
-    report = Report(precision, first_pass, survivors.cpu().numpy(), int(given_up.sum()))
-    if isinstance(queries, torch.Tensor):
-        return Hits(scores, indices), report  # type: ignore[arg-type]
-    return Hits(scores.cpu().numpy(), indices.cpu().numpy()), report
-
-
-def _certified(
-    queries: torch.Tensor, corpus: Prepared, inverse: torch.Tensor | None, k: int, block: int | None
-) -> certified.Found:
-    """Certified search, and float32 search for the queries that it gives up."""
-    found = certified.search(corpus, queries, k, block)
-    given_up = found.given_up.nonzero().squeeze(1)
-    for some in torch.split(given_up, FLOAT32_QUERIES) if len(given_up) else ():
-        plain = _float32(queries[some], corpus.vectors, inverse, k, block)
-        found.scores[some], found.indices[some], found.survivors[some] = plain[:3]
-    return found
-
-
-def _float32(
-    queries: torch.Tensor, corpus: torch.Tensor, inverse: torch.Tensor | None, k: int, block: int | None
-) -> certified.Found:
-    """The best `k` of the whole corpus for a block of queries: merge the best of each block."""
-    block = block or FLOAT32_BLOCK
-    best_scores = queries.new_empty((len(queries), 0))
-    best_indices = torch.empty((len(queries), 0), dtype=torch.int64, device=queries.device)
-    for start in range(0, len(corpus), block):
-        rows = corpus[start : start + block]
-        scores = queries @ (rows if inverse is None else rows * inverse[start : start + block, None]).T
-        block_scores, block_indices = scores.topk(min(k, scores.shape[1]), dim=1)
-        best_scores = torch.cat([best_scores, block_scores], dim=1)
-        best_indices = torch.cat([best_indices, block_indices + start], dim=1)
-        if best_scores.shape[1] > k:
-            best_scores, kept = best_scores.topk(k, dim=1)
-            best_indices = best_indices.gather(1, kept)
-    everything = torch.full((len(queries),), len(corpus), device=queries.device)
-    return certified.Found(best_scores, best_indices, everything, torch.ones_like(everything, dtype=torch.bool))
-
-
-def _ties_in_order(scores: torch.Tensor, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Equal scores in corpus order: sort by index, then stably by score."""
-    order = indices.argsort(dim=1)
-    scores, indices = scores.gather(1, order), indices.gather(1, order)
-    order = scores.argsort(dim=1, descending=True, stable=True)
-    return scores.gather(1, order), indices.gather(1, order)
+    return given.float()

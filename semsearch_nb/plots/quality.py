@@ -12,7 +12,7 @@ from semsearch_nb.plots.style import GREY, frame, grid, legend_beside, panels, p
 from semsearch_nb.thresholds import Curve, Threshold
 
 
-def plot_intervals(results: Mapping[str, Mapping[str, Interval]], *, xlabel: str = "nDCG@10") -> Figure:
+def plot_intervals(results: Mapping[str, Mapping[str, Interval]]) -> Figure:
     """Means with their intervals: a row for each group (a collection), a mark for each method."""
     style = styles(method for row in results.values() for method in row)
     methods = list(style)
@@ -26,7 +26,7 @@ def plot_intervals(results: Mapping[str, Mapping[str, Interval]], *, xlabel: str
             axes.errorbar(interval.mean, y, xerr=error, capsize=3, ms=7, label=label, **style[method])
             axes.annotate(f"{interval.mean:.2f}", (interval.high, y), (6, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(results)), list(results))
-    axes.set(ylim=(len(results) - 0.5, -0.5), xlim=(0, 1.05), xlabel=f"{xlabel}, with 95 % confidence interval")
+    axes.set(ylim=(len(results) - 0.5, -0.5), xlim=(0, 1.05), xlabel="nDCG@10, with 95 % confidence interval")
     legend_beside(axes)
     return figure
 
@@ -41,16 +41,15 @@ def plot_by_category(scores: Mapping[str, Mapping[str, float]], *, ylabel: str =
     return figure
 
 
-def plot_thresholds(curves: Mapping[str, Curve], chosen: Mapping[str, Threshold] | None = None) -> Figure:
-    """Precision and recall over the least score, one panel a model; a line where a threshold was chosen."""
+def plot_thresholds(curves: Mapping[str, Curve], chosen: Mapping[str, Threshold]) -> Figure:
+    """Precision and recall over the least score, one panel a model, with a line at the chosen threshold."""
     figure, all_axes = panels(len(curves), 4.6 * len(curves), 3.8, sharey=True)
     for axes, (name, curve) in zip(all_axes, curves.items(), strict=True):
         every = max(1, len(curve.scores) // 8)
         for number, (label, values) in enumerate((("precision", curve.precision), ("recall", curve.recall))):
             axes.plot(curve.scores, values, ms=6, markevery=every, label=label, **plain(number))
-        if chosen:
-            axes.axvline(chosen[name].score, color="black", ls="--", lw=1)
-            axes.annotate(f" {chosen[name].score:.2f}", (chosen[name].score, 0.02))
+        axes.axvline(chosen[name].score, color="black", ls="--", lw=1)
+        axes.annotate(f" {chosen[name].score:.2f}", (chosen[name].score, 0.02))
         axes.set(title=name, xlabel="least score of a match", ylim=(0, 1.03))
     all_axes[0].legend(frameon=False, loc="lower left")
     return figure

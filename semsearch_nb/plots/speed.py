@@ -21,25 +21,24 @@ def plot_growth(
     timings: Mapping[str, Sequence[Timing]],
     *,
     extrapolated: Mapping[str, Mapping[int, float]] | None = None,
-    xlabel: str = "vectors in the corpus",
 ) -> Figure:
     """Milliseconds over size, both on logarithmic axes; what is extrapolated is dashed and hollow.
 
     `extrapolated[label]` maps sizes beyond the measured ones to seconds.
     """
     figure, axes = frame(8, 4.2)
-    for label, style in styles(timings).items():
+    look = styles(timings)
+    for label, style in look.items():
         _draw(axes, sizes, timings[label], lw=1.5, label=label, **style)
-        if extrapolated and label in extrapolated:
-            beyond = {sizes[-1]: timings[label][-1].median, **extrapolated[label]}
-            milliseconds = [1e3 * seconds for seconds in beyond.values()]
-            axes.plot(list(beyond), milliseconds, ls="--", lw=1.2, **style | {"mfc": "white"})
+    for label, of_size in (extrapolated or {}).items():
+        beyond = {sizes[-1]: timings[label][-1].median, **of_size}
+        milliseconds = [1e3 * seconds for seconds in beyond.values()]
+        axes.plot(list(beyond), milliseconds, ls="--", lw=1.2, **look[label] | {"mfc": "white"})
     if extrapolated:
         axes.axvline(sizes[-1], color="grey", lw=0.8, ls=":")
         axes.annotate("measured | extrapolated", (sizes[-1], 1), xycoords=("data", "axes fraction"), ha="center")
-    axes.set(xscale="log", yscale="log", xlabel=xlabel, ylabel="milliseconds")
-    plain_numbers(axes.xaxis)
-    plain_numbers(axes.yaxis)
+    axes.set(xscale="log", yscale="log", xlabel="vectors in the corpus", ylabel="milliseconds")
+    plain_numbers(axes.xaxis, axes.yaxis)
     grid(axes)
     axes.legend(frameon=False, loc="upper left")
     return figure
@@ -63,9 +62,8 @@ def plot_time_and_memory(
 def plot_parts(rows: Mapping[str, Mapping[str, float]]) -> Figure:
     """Where the time goes: a bar a row, cut into parts in proportion to their seconds."""
     parts = list(dict.fromkeys(part for row in rows.values() for part in row))
-    look: dict[str, Any] = {
-        part: {"fc": COLOURS[i], "hatch": HATCHES[i], "ec": "white"} for i, part in enumerate(parts)
-    }
+    looks = zip(parts, COLOURS, HATCHES, strict=False)
+    look: dict[str, Any] = {part: {"fc": colour, "hatch": hatch, "ec": "white"} for part, colour, hatch in looks}
     figure, axes = frame(9, 0.9 + 0.7 * len(rows))
     for position, row in enumerate(rows.values()):
         start, total = 0.0, sum(row.values())

@@ -131,10 +131,11 @@ def grid(axes: Axes) -> None:
     axes.grid(True, which="major", lw=0.4, alpha=0.6)
 
 
-def plain_numbers(axis: Axis) -> None:
-    """On a logarithmic axis 10,000 in place of 10⁴, and more numbers where few powers of ten are in sight."""
-    low, high = axis.get_view_interval()
-    if high < 30 * low:
-        axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    axis.set_major_formatter("{x:,g}")
-    axis.set_minor_formatter(NullFormatter())
+def plain_numbers(*axes: Axis) -> None:
+    """On logarithmic axes 10,000 in place of 10⁴, and more numbers where few powers of ten are in sight."""
+    for axis in axes:
+        low, high = axis.get_view_interval()
+        if high < 30 * low:
+            axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axis.set_major_formatter("{x:,g}")
+        axis.set_minor_formatter(NullFormatter())
