@@ -21,9 +21,9 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from tokenizers import Tokenizer
 from tqdm.auto import tqdm
 
-from semsearch_nb import cache, fingerprints, openvino_engine, settings
+from semsearch_nb import cache, fingerprints, openvino_engine, settings, shipped
 from semsearch_nb.fingerprints import Model
-from semsearch_nb.vectors import FloatArray, as_count, as_texts, unit_rows
+from semsearch_nb.vectors import FloatArray, IntArray, as_count, as_texts, unit_rows
 
 Kind = Literal["query", "document"]
 # The least agreement with torch's float32 on a sample: the least cosine of two vectors of a text, or the
@@ -133,15 +133,24 @@ def encode(
     texts = as_texts(texts)
     if kind not in ("query", "document"):
         raise ValueError(f"kind must be 'query' or 'document', not {kind!r}")
-    job = _Job(settle(model, engine, precision, batch_size), kind)
-    if progress is None:
-        progress = len(texts) >= PROGRESS_FROM
-    if use_cache:
-        vectors, report = _cached(job, texts, progress)
+    found = _shipped(model, kind, texts) if use_cache and engine is None and precision is None else None
+    if found is not None and found.known.all():
+        vectors, report = found.vectors, as_report(found.tokens, _limit(model))
     else:
-        with _bar(texts, progress) as bar:
-            vectors = _compute(job, texts, bar)
-        report = job.report(texts)
+        missing = texts if found is None else [texts[row] for row in np.flatnonzero(~found.known)]
+        job = _Job(settle(model, engine, precision, batch_size), kind)
+        if progress is None:
+            progress = len(missing) >= PROGRESS_FROM
+        if use_cache:
+            vectors, report = _cached(job, missing, progress)
+        else:
+            with _bar(missing, progress) as bar:
+                vectors = _compute(job, missing, bar)
+            report = job.report(missing)
+        if found is not None:
+            computed, vectors = vectors, np.empty((len(texts), vectors.shape[1]), dtype=np.float32)
+            vectors[found.known], vectors[~found.known] = found.vectors, computed
+            report = truncation(model, texts, kind)
     if report.n_truncated:
         warnings.warn(f"{kind}: {report}", TruncationWarning, stacklevel=3)
     return vectors
@@ -155,12 +164,12 @@ def truncation(model: SentenceTransformer, texts: Sequence[str], kind: Kind = "d
 
 def count_truncated(model: Model, inputs: Sequence[Any]) -> Truncation:
     """The report on texts with their prompts, or on pairs of texts."""
-    tokenizer, limit = model.tokenizer, model.max_seq_length
-    if isinstance(tokenizer, Tokenizer) and tokenizer.truncation:
-        limit = tokenizer.truncation["max_length"]
-    limit = int(limit) if limit and limit < NO_LIMIT else None
-    parts = [_lengths(tokenizer, inputs[start : start + PART]) for start in range(0, len(inputs), PART)]
-    lengths = np.concatenate(parts).astype(np.int64)
+    parts = [_lengths(model.tokenizer, inputs[start : start + PART]) for start in range(0, len(inputs), PART)]
+    return as_report(np.concatenate(parts).astype(np.int64), _limit(model))
+
+
+def as_report(lengths: IntArray, limit: int | None) -> Truncation:
+    """The report on inputs of these lengths in tokens."""
     past = np.maximum(lengths - (limit or NO_LIMIT), 0)
     return Truncation(
         n_texts=len(lengths),
@@ -170,6 +179,28 @@ def count_truncated(model: Model, inputs: Sequence[Any]) -> Truncation:
         longest=int(lengths.max()),
         limit=limit,
     )
+
+
+def lengths(model: Model, texts: Sequence[str], kind: Kind) -> IntArray:
+    """The tokens of each text, prompt included."""
+    prompt = openvino_engine.prompt(model, kind)
+    return np.array(_lengths(model.tokenizer, [prompt + text for text in texts]), dtype=np.int64)
+
+
+def _limit(model: Model) -> int | None:
+    """How many tokens the model reads; None where it has no limit."""
+    tokenizer, limit = model.tokenizer, model.max_seq_length
+    if isinstance(tokenizer, Tokenizer) and tokenizer.truncation:
+        limit = tokenizer.truncation["max_length"]
+    return int(limit) if limit and limit < NO_LIMIT else None
+
+
+def _shipped(model: SentenceTransformer, kind: Kind, texts: Sequence[str]) -> shipped.Found | None:
+    """What comes with the installation, where float32 or nothing is asked for; a changed model has another identity."""
+    if settings.current().precision not in ("auto", "float32"):
+        return None
+    prompt, limit = openvino_engine.prompt(model, kind), model.max_seq_length or 0
+    return shipped.look_up(*fingerprints.identity(model), prompt, limit, texts)
 
 
 def _lengths(tokenizer: Any, inputs: Sequence[Any]) -> list[int]:

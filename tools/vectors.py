@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semsearch_nb import datasets, encoding, models, shipped
+from semsearch_nb import datasets, encoding, models, openvino_engine, shipped
 from semsearch_nb.datasets import encyclopedia
 from semsearch_nb.storage import checksum
 
@@ -63,7 +63,7 @@ def main() -> None:
     tables: dict[str, dict[str, list[str]]] = {}
     for role, kind, names, sides in TABLES:
         model = models.load(role)
-        key = f"{models.identity(model).name}|{encoding.prompt(model, kind)}"
+        key = f"{models.identity(model).name}|{openvino_engine.prompt(model, kind)}"
         texts = [text for name in names for text in texts_of(name, sides)]
         tables.setdefault(key, {"role": role, "kind": kind, "texts": []})["texts"] += texts
     manifest = {}
