@@ -195,13 +195,17 @@ def test_where_keeps_the_documents_and_some_queries(tmp_path):
 
 
 def test_a_split_holds_every_third_topic_out_with_its_documents():
-    passages = datasets.load("passages")
-    learned, held_out = passages.split()
-    assert len(learned.queries) + len(held_out.queries) == len(passages.queries)
-    topics = [{query.metadata["topic"] for query in part.queries} for part in (learned, held_out)]
-    assert not topics[0] & topics[1] and len(topics[1]) == 16
-    for part in (learned, held_out):
-        assert set(part.document_ids) == {document for grades in part.qrels.values() for document in grades}
+    queries = tuple(Query(f"{topic}{n}", "?", {"topic": topic}) for n in range(2) for topic in "abcd")
+    documents = tuple(Document(query.id, query.id) for query in queries)
+    learned, held_out = Collection("c", documents, queries, {q.id: {q.id: 1} for q in queries}, "by hand").split()
+    assert learned.query_ids == learned.document_ids == ["a0", "b0", "d0", "a1", "b1", "d1"]
+    assert held_out.query_ids == held_out.document_ids == ["c0", "c1"]
+
+
+def test_a_query_that_says_its_part_is_there():
+    queries = tuple(Query(f"q{n}", "?", {"part": part}) for n, part in enumerate(("held-out", "learning", "both")))
+    whole = Collection("c", (Document("d", "text"),), queries, {q.id: {"d": 1} for q in queries}, "by hand")
+    assert [part.query_ids for part in whole.split()] == [["q1"], ["q0"]]
 
 
 def test_without_articles_and_topics_every_third_query_is_held_out(tmp_path):
