@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -194,18 +195,23 @@ def test_where_keeps_the_documents_and_some_queries(tmp_path):
     assert list(cats.qrels) == ["q1"]
 
 
-def test_a_split_holds_every_third_topic_out_with_its_documents():
-    queries = tuple(Query(f"{topic}{n}", "?", {"topic": topic}) for n in range(2) for topic in "abcd")
-    documents = tuple(Document(query.id, query.id) for query in queries)
-    learned, held_out = Collection("c", documents, queries, {q.id: {q.id: 1} for q in queries}, "by hand").split()
-    assert learned.query_ids == learned.document_ids == ["a0", "b0", "d0", "a1", "b1", "d1"]
-    assert held_out.query_ids == held_out.document_ids == ["c0", "c1"]
+def test_a_split_holds_every_third_topic_out_unless_the_queries_say_where_they_belong(tmp_path):
+    folder = write(tmp_path, **{"qrels/test.tsv": "q1\td1\t1\nq2\td2\t1\n"})
+    collection = datasets.load(folder)
+    asked = tuple(
+        Query(f"q{number}", "What?", {"topic": f"topic {number // 2}"} | ({"part": "learning"} if number == 5 else {}))
+        for number in range(12)
+    )
+    judged = {query.id: {"d1": 1} for query in asked}
+    learned, held_out = replace(collection, queries=asked, qrels=judged).split()
+    assert held_out.query_ids == ["q4", "q10", "q11"]  # of every third topic, without the one that says otherwise
+    assert "q5" in learned.query_ids and len(learned.queries) == 9
 
 
-def test_a_query_that_says_its_part_is_there():
-    queries = tuple(Query(f"q{n}", "?", {"part": part}) for n, part in enumerate(("held-out", "learning", "both")))
-    whole = Collection("c", (Document("d", "text"),), queries, {q.id: {"d": 1} for q in queries}, "by hand")
-    assert [part.query_ids for part in whole.split()] == [["q1"], ["q0"]]
+def test_both_parts_of_a_split_have_their_own_documents():
+    learned, held_out = datasets.load("passages").split()
+    for part in (learned, held_out):
+        assert set(part.document_ids) == {document for grades in part.qrels.values() for document in grades}
 
 
 def test_without_articles_and_topics_every_third_query_is_held_out(tmp_path):

@@ -10,7 +10,7 @@ import pool
 import pytest
 
 from semsearch_nb import lexical
-from semsearch_nb.datasets import DatasetError, Document, Query, beir
+from semsearch_nb.datasets import DatasetError, Document, Query
 from semsearch_nb.vectors import Hits
 
 DOCUMENTS = {i: Document(i, f"text of {i}", f"Title {i}") for i in ("d1", "d2", "d3", "d4")}
@@ -99,7 +99,7 @@ def test_the_commands_from_hits_to_judgements(tmp_path: Path, capsys: pytest.Cap
     old = str(folder / "qrels" / "test.tsv")
     pool.main(["qrels", str(judged), *asked, "--add-to", old, "--output", str(qrels)])
     assert "1 pairs asked and not judged\nq2 d3\n1 pairs judged and not asked\nq2 d9\n" in capsys.readouterr().out
-    assert beir.read_qrels(qrels) == {"q1": {"d1": 2, "d3": 1}, "q2": {"d2": 1, "d9": 0}}
+    assert pool.read_judgements([qrels]) == {"q1": {"d1": 2, "d3": 1}, "q2": {"d2": 1, "d9": 0}}
     pool.main(["missed", str(judged), *asked])
     assert capsys.readouterr().out == "without bm25: 1 of 1 relevant documents missed (100.0%)\n"
     pool.main(["kappa", str(judged), str(judged)])

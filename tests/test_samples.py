@@ -81,7 +81,8 @@ def test_no_passage_that_answers_is_on_both_sides_of_the_split(passages):
     learning, held_out = passages.split()
     assert len(held_out.where(kind="natural").queries) >= 200
     answering = [
-        {i for grades in part.qrels.values() for i, grade in grades.items() if grade == 2} for part in (learning, held_out)
+        {i for grades in part.qrels.values() for i, grade in grades.items() if grade == 2}
+        for part in (learning, held_out)
     ]
     assert not answering[0] & answering[1]
     named = datasets.load("passages", split="held-out")
@@ -102,7 +103,10 @@ def test_words_that_are_shared_are_counted_and_not_designed(passages):
     for kind in ("natural", "stress"):
         queries = passages.where(kind=kind).queries
         unshared = sum(not shares_a_word(query) for query in queries)
-        assert f"| {kind} queries that share no content word with an answer | {unshared} ({unshared / len(queries):.0%}) |" in card
+        assert (
+            f"| {kind} queries that share no content word with an answer | {unshared} ({unshared / len(queries):.0%}) |"
+            in card
+        )
 
 
 def test_questions_in_german_and_chinese_have_the_judgements_of_the_english_ones(passages):

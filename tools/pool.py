@@ -151,7 +151,7 @@ def read_pools(files: Iterable[Path]) -> Pools:
 
 
 def read_judgements(files: Iterable[Path]) -> dict[str, dict[str, int]]:
-    """Grades by query and document; lines that begin with # are comments.
+    """Grades by query and document; lines that begin with # are comments, and a header is left out.
 
     Raises:
         DatasetError: a malformed line, or a pair with two grades; the message names file and line.
@@ -159,7 +159,7 @@ def read_judgements(files: Iterable[Path]) -> dict[str, dict[str, int]]:
     judged: dict[str, dict[str, int]] = {}
     for file in files:
         for number, line in beir.lines(file):
-            if line.startswith("#"):
+            if line.startswith(("#", "query-id\t")):
                 continue
             where = f"{file}, line {number}"
             columns = line.split("\t")
@@ -237,7 +237,7 @@ def qrels_command(options: argparse.Namespace) -> None:
     unjudged, unasked = differences(read_pools(options.pools), judged)
     for what, pairs in (("asked and not judged", unjudged), ("judged and not asked", unasked)):
         print(f"{len(pairs):,} pairs {what}", *pairs[:20], sep="\n")
-    qrels = merge(beir.read_qrels(options.add_to) if options.add_to else {}, judged)
+    qrels = merge(read_judgements([options.add_to]) if options.add_to else {}, judged)
     lines = (f"{query}\t{document}\t{grade}\n" for query in qrels for document, grade in qrels[query].items())
     options.output.write_text(HEADER + "".join(lines), encoding="utf-8")
 

