@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, checked
-from semsearch_nb.datasets.reading import first, parquet_rows
+from semsearch_nb.datasets.reading import first, parquet_rows, readable
 
 SOURCE = "Quora question pairs (2017), Quora's terms of service, non-commercial use"
 HUB = ("sentence-transformers/quora-duplicates", "pair-class/train-00000-of-00001.parquet")
@@ -65,25 +65,20 @@ def _hub_rows(file: Path) -> Iterator[Row]:
 
 def _rows(file: Path) -> Iterator[Row]:
     """The two ids, the two questions, and whether they are duplicates."""
-    try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            reader = csv.reader(stream, delimiter="\t")
-            if next(reader, None) != COLUMNS:
-                raise DatasetError(f"{file}, line 1: expected the columns {', '.join(COLUMNS)}")
-            for row in reader:
-                where = f"{file}, line {reader.line_num}"
-                if len(row) != len(COLUMNS):
-                    raise DatasetError(f"{where}: expected {len(COLUMNS)} columns separated by tabs, found {len(row)}")
-                _, qid1, qid2, question1, question2, duplicate = row
-                if duplicate not in ("0", "1"):
-                    raise DatasetError(f"{where}: is_duplicate must be 0 or 1, not {duplicate!r}")
-                texts = _unquoted(question1), _unquoted(question2)
-                if all(texts):
-                    yield (qid1, qid2), texts, duplicate == "1"
-    except FileNotFoundError:
-        raise DatasetError(f"{file} is missing") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{file} is not a UTF-8 text of columns: {error}") from None
+    with readable(file, "a UTF-8 text of columns", csv.Error), file.open(encoding="utf-8", newline="") as stream:
+        reader = csv.reader(stream, delimiter="\t")
+        if next(reader, None) != COLUMNS:
+            raise DatasetError(f"{file}, line 1: expected the columns {', '.join(COLUMNS)}")
+        for row in reader:
+            where = f"{file}, line {reader.line_num}"
+            if len(row) != len(COLUMNS):
+                raise DatasetError(f"{where}: expected {len(COLUMNS)} columns separated by tabs, found {len(row)}")
+            _, qid1, qid2, question1, question2, duplicate = row
+            if duplicate not in ("0", "1"):
+                raise DatasetError(f"{where}: is_duplicate must be 0 or 1, not {duplicate!r}")
+            texts = _unquoted(question1), _unquoted(question2)
+            if all(texts):
+                yield (qid1, qid2), texts, duplicate == "1"
 
 
 def _unquoted(text: str) -> str:

@@ -1,4 +1,7 @@
-"""What the readers of public data sets share: whole files, checked fields, and pairs of texts."""
+"""What the readers of public data sets share: whole files, checked fields, and pairs of texts.
+
+What is missing or malformed is a `DatasetError` that begins with the file, and the line or record.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,58 +20,46 @@ T = TypeVar("T")
 KINDS: dict[type, str] = {str: "a string", list: "a list", dict: "an object"}
 
 
-def text_file(file: Path) -> str:
-    """The text of a UTF-8 file.
-
-    Raises:
-        DatasetError: the file is missing or is not UTF-8.
-    """
+@contextmanager
+def readable(file: Path, kind: str, *errors: type[Exception]) -> Iterator[None]:
+    """A file that is missing, or is not of its kind, which `errors` of its reader tell, is a `DatasetError`."""
+    unreadable: tuple[type[Exception], ...] = (UnicodeDecodeError, *errors)
     try:
-        return file.read_text(encoding="utf-8")
+        yield
     except FileNotFoundError:
         raise DatasetError(f"{file} is missing") from None
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{file} is not UTF-8 text: {error}") from None
+    except unreadable as error:
+        raise DatasetError(f"{file} is not {kind}: {error}") from None
+
+
+def text_file(file: Path) -> str:
+    """The text of a UTF-8 file."""
+    with readable(file, "UTF-8 text"):
+        return file.read_text(encoding="utf-8")
 
 
 def json_file(file: Path) -> Any:
-    """The value that a JSON file holds.
-
-    Raises:
-        DatasetError: the file is missing or is not JSON.
-    """
-    try:
-        return json.loads(text_file(file))
-    except json.JSONDecodeError as error:
-        raise DatasetError(f"{file} is not JSON: {error}") from None
+    """The value that a JSON file holds."""
+    text = text_file(file)
+    with readable(file, "JSON", json.JSONDecodeError):
+        return json.loads(text)
 
 
 def lines(file: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file that are not blank, without their ends, counted from 1; `.gz` is unpacked.
-
-    Raises:
-        DatasetError: the file is missing, cut off or not such a file.
-    """
-    try:
-        # newline="\n": str.splitlines would also split at U+2028, which texts contain.
-        with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8-sig", newline="\n") as stream:
-            for number, line in enumerate(stream, 1):
-                if line.strip():
-                    yield number, line.rstrip("\r\n")
-    except FileNotFoundError:
-        raise DatasetError(f"{file} is missing") from None
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{file} is not UTF-8 text: {error}") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DatasetError(f"{file} is not a whole gzip file of UTF-8 text: {error}") from None
+    """The lines of a UTF-8 file that are not blank, without their ends, counted from 1; `.gz` is unpacked."""
+    opened, kind = (gzip.open, "a whole gzip file of UTF-8 text") if file.suffix == ".gz" else (open, "UTF-8 text")
+    # newline="\n": str.splitlines would also split at U+2028, which texts contain.
+    with (
+        readable(file, kind, gzip.BadGzipFile, EOFError, zlib.error),
+        opened(file, "rt", encoding="utf-8-sig", newline="\n") as stream,
+    ):
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                yield number, line.rstrip("\r\n")
 
 
 def json_lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Where it stands, and the JSON object, of each line of a file as `lines` reads it.
-
-    Raises:
-        DatasetError: also for a line that is no object.
-    """
+    """Where it stands, and the JSON object, of each line of a file as `lines` reads it."""
     for number, line in lines(file):
         where = f"{file}, line {number}"
         try:
@@ -80,35 +72,22 @@ def json_lines(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of a parquet file, read in parts: where it stands, and the value in each of the columns.
-
-    Raises:
-        DatasetError: the file is missing or damaged, or has no such column.
-    """
+    """The rows of a parquet file, read in parts: where it stands, and the value in each of the columns."""
     import pyarrow.parquet  # takes a while, and only the full data need it
 
-    try:
-        with pyarrow.parquet.ParquetFile(file) as table:
-            lacking = [name for name in columns if name not in table.schema_arrow.names]
-            if lacking:
-                raise DatasetError(f"{file}: the column {lacking[0]!r} is missing")
-            number = 0
-            for batch in table.iter_batches(batch_size=10_000, columns=list(columns)):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{file}, row {number}", row
-    except FileNotFoundError:
-        raise DatasetError(f"{file} is missing") from None
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DatasetError(f"{file} is not a whole parquet file: {error}") from None
+    with (
+        readable(file, "a whole parquet file", pyarrow.ArrowException, OSError),
+        pyarrow.parquet.ParquetFile(file) as table,
+    ):
+        if lacking := [name for name in columns if name not in table.schema_arrow.names]:
+            raise DatasetError(f"{file}: the column {lacking[0]!r} is missing")
+        batches = table.iter_batches(batch_size=10_000, columns=list(columns))
+        for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), 1):
+            yield f"{file}, row {number}", row
 
 
 def field(row: Any, key: str, kind: type[T], where: str) -> T:
-    """`row[key]`, which must be of the `kind` str, list or dict; a string must not be blank.
-
-    Raises:
-        DatasetError: it is not so; the message begins with `where`.
-    """
+    """`row[key]`, which must be of the `kind` str, list or dict; a string must not be blank."""
     if not isinstance(row, dict):
         raise DatasetError(f"{where}: not a JSON object")
     if key not in row:
