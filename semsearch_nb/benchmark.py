@@ -252,7 +252,7 @@ def _settings(indexes: Mapping[str, Any], efforts: Mapping[str, Sequence[int]], 
         raise ValueError(f"efforts has {strange[0]!r}, and indexes are called {', '.join(map(repr, indexes))}")
     settings: list[tuple[str, int | None]] = []
     for name, index in indexes.items():
-        tried = list(dict.fromkeys(efforts.get(name, ())))  # each once
+        tried: list[int | None] = list(dict.fromkeys(efforts.get(name, ())))  # each once
         if len(index) != n:
             raise ValueError(f"the index {name!r} holds {len(index)} vectors and truth has {n}")
         if index.effort_name and not tried:

@@ -77,7 +77,8 @@ class Exact(Index):
         self._vectors, self._labels = Growing(vectors), Growing(np.load(folder / "labels.npy"))
 
     def _shape(self) -> tuple[int, int]:
-        return self._vectors.array.shape  # type: ignore[return-value]
+        n, dimension = self._vectors.array.shape
+        return int(n), int(dimension)
 
     def _bytes(self) -> int:
         prepared = self._corpus.nbytes if isinstance(self._corpus, exact.Prepared) else 0
