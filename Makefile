@@ -38,11 +38,11 @@ refresh: $(VENV)/.ready-run ## run the notebooks in place, so that their outputs
 clean: ## remove build/ and .venv
 	rm -rf build $(VENV)
 
-$(VENV)/.ready-run: pyproject.toml constraints.txt
+$(VENV)/.ready-run: pyproject.toml constraints.txt vectors/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "semsearch-nb needs Python 3.10 or newer; choose one with: make PYTHON=python3.11 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) ".[ann,elastic,notebooks,openvino,training]"
+	$(INSTALL) ".[ann,elastic,notebooks,openvino,training]" ./vectors
 	touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready-run

@@ -1,7 +1,7 @@
 """Vectors that come with the installation, so that a first run waits for nothing.
 
-The package `semsearch-nb-vectors` holds, for each model and prompt, the vectors of the sample collections'
-texts: float32 results rounded to int8, with a scale a vector. What comes out of them *is* the sample's
+The package `semsearch-nb-vectors` holds, for a model and a prompt, the vectors of WordNet's texts, which take
+minutes to compute: float32 results rounded to int8, with a scale a vector. What comes out of them *is* the sample's
 vectors: the same bits on every machine, whatever the processor. A text is found by its hash, so a text that
 was changed costs its own encoding and no other. Made by `tools/vectors.py`; the files are read by path.
 """
@@ -22,7 +22,7 @@ from semsearch_nb.storage import checksum
 from semsearch_nb.vectors import FloatArray
 
 PACKAGE = "semsearch_nb_vectors"
-MANIFEST_SHA256 = ""  # of the manifest, which holds those of all files
+MANIFEST_SHA256 = "abcb7fe4a9c70d360907b87e25b95e363b93a623dd62647fcaa414284c569a4a"  # of the manifest, which holds those of all files
 
 
 class Table(NamedTuple):
