@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from semsearch_nb import cache, fingerprints, openvino_engine, settings, shipped
 from semsearch_nb.fingerprints import Model
-from semsearch_nb.vectors import FloatArray, IntArray, as_count, as_texts, unit_rows
+from semsearch_nb.vectors import FloatArray, IntArray, as_count, as_texts
 
 Kind = Literal["query", "document"]
 # The least agreement with torch's float32 on a sample: the least cosine of two vectors of a text, or the
@@ -128,7 +128,7 @@ def encode(
     Raises:
         TypeError: a string instead of a list of strings, or an element that is not a string.
         ValueError: an empty list, an unknown `kind`, `engine` or `precision`, or an engine that
-            cannot do what is asked of it here.
+            cannot do what is asked of it here; a text whose vector is zero or not finite.
     """
     texts = as_texts(texts)
     if kind not in ("query", "document"):
@@ -138,7 +138,7 @@ def encode(
         vectors, report = found.vectors, as_report(found.tokens, _limit(model))
     else:
         missing = texts if found is None else [texts[row] for row in np.flatnonzero(~found.known)]
-        job = _Job(settle(model, engine, precision, batch_size), kind)
+        job = _Job(settle(model, engine, precision, batch_size), kind, texts)
         if progress is None:
             progress = len(missing) >= PROGRESS_FROM
         if use_cache:
@@ -234,9 +234,7 @@ def resolve_engine(engine: str, device: str) -> str:
     Raises:
         ValueError: an unknown name, or `"openvino"` where it is not installed.
     """
-    choices = settings.CHOICES["engine"]
-    if engine not in choices:
-        raise ValueError(f"engine must be one of {', '.join(map(repr, choices))}, not {engine!r}")
+    _require_choice("engine", engine)
     if engine == "auto":
         return "openvino" if device == "cpu" and openvino_engine.available() else "torch"
     if engine == "openvino" and not openvino_engine.available():
@@ -253,9 +251,7 @@ def resolve_precision(precision: str, device: str, engine: str = "torch") -> str
     Raises:
         ValueError: an unknown name; float16 on a CPU, where it is many times slower; int8 in torch.
     """
-    choices = settings.CHOICES["precision"]
-    if precision not in choices:
-        raise ValueError(f"precision must be one of {', '.join(map(repr, choices))}, not {precision!r}")
+    _require_choice("precision", precision)
     if precision == "auto":
         if device == "cpu":
             return "bfloat16" if cpu_has_bfloat16() else "float32"
@@ -269,6 +265,11 @@ def resolve_precision(precision: str, device: str, engine: str = "torch") -> str
     return precision
 
 
+def _require_choice(name: str, value: str) -> None:
+    if value not in settings.CHOICES[name]:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, settings.CHOICES[name]))}, not {value!r}")
+
+
 @dataclass
 class Runner:
     """A model, an engine and a precision, settled. All around the network is sentence-transformers'."""
@@ -280,11 +281,12 @@ class Runner:
     batch_size: int | None = None
 
     def vectors(self, texts: Sequence[str], kind: Kind) -> FloatArray:
-        """Unit vectors, shape `(n_texts, dimension)`."""
+        """Unit vectors, shape `(n_texts, dimension)`; zero where the model knows no word of a text."""
         encode_them = self._runs.encode_query if kind == "query" else self._runs.encode_document
         vectors = self._call(encode_them, texts, show_progress_bar=False, normalize_embeddings=True)
         # Again in float32: a row that was normalised in bfloat16 has a length of 1 ± 0.002.
-        return unit_rows(vectors, "the model's vectors")
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths != 0)
 
     def logits(self, pairs: Sequence[tuple[str, str]], progress: bool = False) -> FloatArray:
         """A cross-encoder's logits, shape `(n_pairs,)`."""
@@ -350,7 +352,8 @@ def _agreement(runner: Runner) -> float:
             one, other = (way.logits(sample["pairs"]) for way in ways)
             return {"agreement": float(np.corrcoef([one, other])[0, 1])}
         one, other = (np.concatenate([way.vectors(sample[kind], kind) for kind in sample]) for way in ways)
-        return {"agreement": float((one * other).sum(axis=1).min())}
+        cosines = (one * other).sum(axis=1)
+        return {"agreement": float(cosines.min(initial=1.0, where=one.any(axis=1) | other.any(axis=1)))}
 
     known = cache.digest(key)
     if known not in _agreements:
@@ -376,16 +379,26 @@ def _sample(runner: Runner) -> dict[Any, Any]:
 
 @dataclass
 class _Job:
-    """Texts of one kind on their way to vectors."""
+    """Texts of one kind on their way to vectors. Its methods are given some of them."""
 
     runner: Runner
     kind: Kind
+    whole: list[str]
 
     def key(self, texts: list[str]) -> dict[str, Any]:
         return self.runner.key() | {"kind": self.kind, "n_texts": len(texts), "texts": cache.digest(texts)}
 
     def run(self, texts: list[str]) -> FloatArray:
-        return self.runner.vectors(texts, self.kind)
+        """Unit vectors; errors name the place in all the texts, which come here sorted."""
+        vectors = self.runner.vectors(texts, self.kind)
+        bad = {text for text, length in zip(texts, np.linalg.norm(vectors, axis=1), strict=True) if not length > 0}
+        for position, text in enumerate(self.whole if bad else ()):
+            if text in bad:
+                raise ValueError(
+                    f"texts[{position}] has no direction: the model's vector of {text!r:.60} is zero or not finite; "
+                    "leave that text out"
+                )
+        return vectors
 
     def report(self, texts: list[str]) -> Truncation:
         return truncation(self.runner.model, texts, self.kind)

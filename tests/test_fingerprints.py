@@ -194,6 +194,7 @@ def test_a_key_holds_what_int8_depends_on(model, library, monkeypatch):
         monkeypatch.setattr(
             fingerprints.importlib.metadata, "version", lambda name: "0" if name == library else real(name)
         )
+        monkeypatch.setattr(fingerprints, "versions", fingerprints.versions.__wrapped__)
     assert dataclasses.replace(runner, fingerprint=fingerprints.of(model)).key() != before
 
 
@@ -225,6 +226,21 @@ def test_static_embedding_models_are_encoded_without_a_limit(tokenizer):
     assert "no limit" in str(report)
     with pytest.raises(ValueError, match="text transformers on the CPU only"):
         encoding.resolve(model, "openvino")
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_a_text_without_a_direction_is_named_by_its_own_place(tokenizer, monkeypatch, use_cache):
+    model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)], device="cpu")
+    monkeypatch.setattr(encoding, "PART", 2)
+    texts = ["cat", "dog", "the cat and the dog and", "", "the"]  # sorted by length the empty one comes last
+    with pytest.raises(ValueError, match=r"^texts\[3\] has no direction: the model's vector of '' is zero"):
+        encoding.encode_documents(model, texts, use_cache=use_cache)
+    with torch.no_grad():
+        model[0].embedding.weight[2] = torch.nan
+    with pytest.raises(ValueError, match=r"^texts\[0\] has no direction"):
+        encoding.encode_documents(model, texts[:3], use_cache=use_cache)
+    bfloat16 = encoding.encode_documents(model, ["dog", "the"], precision="bfloat16", use_cache=use_cache)
+    assert np.allclose(np.linalg.norm(bfloat16, axis=1), 1, atol=1e-6)
 
 
 def test_the_limit_of_a_tokenizer_that_cuts_is_reported(tokenizer):
