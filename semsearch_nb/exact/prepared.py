@@ -205,14 +205,20 @@ def prepare(corpus: Any, *, score: str = "cosine", first_pass: str = "auto", dev
         return _coded(plain, first_pass)
 
 
-def uncoded(corpus: Any, score: str, device: str | None) -> Prepared:
-    """A corpus with its lengths and no codes, which is what float32 search needs."""
+def check_score(score: str) -> None:
     if score not in SCORES:
         raise ValueError(f"score must be one of {SCORES}, not {score!r}")
+
+
+def uncoded(corpus: Any, score: str, device: str | None) -> Prepared:
+    """A corpus with its lengths and no codes, which is what float32 search needs."""
+    check_score(score)
     vectors = as_rows(corpus, "corpus", None if device is None else as_device(device))
     found = lengths(vectors, "corpus", may_be_zero=score == "dot")
+    if score == "cosine" and are_units(as_numpy(found)):
+        return of_units(vectors)
     if score == "cosine":
-        factors = found[:0] if are_units(as_numpy(found)) else 1 / found
+        factors = 1 / found
         sizes = torch.full_like(found, 1 + 2e-6)
     else:
         # A power of two changes no digit; it takes the squares of 1e30 and 1e-30 into float32's range.
@@ -220,19 +226,19 @@ def uncoded(corpus: Any, score: str, device: str | None) -> Prepared:
         factors = found[:0] if 1e-6 < largest < 1e6 or not largest else found.new_tensor([power_of_two(largest)])
         sizes = found * (factors if len(factors) else 1)
     sizes = torch.nn.functional.pad(sizes.float(), (0, -len(vectors) % GROUP)).view(-1, GROUP).amax(dim=1)
-    sizes = sizes * (1 + 4 * UNIT)
-    none = vectors.new_empty(0, dtype=torch.float32)
-    return Prepared(
-        score,
-        PLAIN.name,
-        vectors,
-        factors,
-        sizes,
-        codes=none.view(0, 0),
-        bounds=_plain_bounds(sizes, vectors.shape[1]),
-        mean=none.new_zeros(vectors.shape[1]),
-        basis=none.view(0, 0),
-    )
+    return _plain(score, vectors, factors, sizes * (1 + 4 * UNIT))
+
+
+def of_units(vectors: torch.Tensor) -> Prepared:
+    """A corpus, for `"cosine"`, of which all lengths are 1 within 1e-6."""
+    sizes = torch.full((-(-len(vectors) // GROUP),), 1 + 3e-6, device=vectors.device)
+    return _plain("cosine", vectors, torch.empty(0, dtype=wide(vectors.device), device=vectors.device), sizes)
+
+
+def _plain(score: str, vectors: torch.Tensor, factors: torch.Tensor, sizes: torch.Tensor) -> Prepared:
+    none = vectors.new_empty((0, 0), dtype=torch.float32)
+    mean, bound = none.new_zeros(vectors.shape[1]), _plain_bounds(sizes, vectors.shape[1])
+    return Prepared(score, PLAIN.name, vectors, factors, sizes, codes=none, bounds=bound, mean=mean, basis=none)
 
 
 def _plain_bounds(sizes: torch.Tensor, dimension: int) -> torch.Tensor:
