@@ -18,18 +18,13 @@ what the first pass computes. The Cauchy-Schwarz inequality bounds the rest:
 
     ⟨q, x⟩ ≤ ⟨q, μ⟩ + s t c + ‖(e, α)‖ s‖(ŷ, P)‖ + ‖q⊥‖ ‖r‖ + |a| |ρ| + ω
 
-**In few dimensions.** It stores x = μ + V z + r; with q = V w + e in the same way, ⟨q, x − μ⟩ is ⟨w, z⟩ + ⟨e, r⟩ but
-for rounding, and ⟨e, r⟩ ≤ ‖e‖ ‖r‖. These two lengths are one dimension more on either side, so the bound
-itself is a product: c = ⟨w, z⟩ + ‖e‖ ‖r‖, s = t = 1, and ⟨q, x⟩ ≤ ⟨q, μ⟩ + c + ω.
-
 **Without codes** c is a float32 product of q and x, as BLAS computes it, and ⟨q, x⟩ ≤ c + ω.
 
 **Rounding.** A dot product of d float32 numbers is wrong by at most d · 2⁻²⁴ ‖·‖ ‖·‖ up to terms of second
 order (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1). In few bits there are
 less than seven of them (the score, ⟨q, μ⟩, p, a, ⟨u, y⊥⟩, which is zero but for two such errors, and c, if it
-is added in float32, where the eight columns triple its lengths); in few dimensions each of the d
-coordinates of q and x has such an error, √d together on either side; without codes there are two. ω has
-8 d, (2 √d + 5) d and 2 d of them, and 256 or 64 for single operations, times 2⁻²⁴ (‖x‖ + ‖μ‖). A bfloat16
+is added in float32, where the eight columns triple its lengths); without codes there are two. ω has 8 d and
+2 d of them, and 256 or 64 for single operations, times 2⁻²⁴ (‖x‖ + ‖μ‖). A bfloat16
 product rounds its result too, by at most 2⁻⁸ of its factors' lengths, which joins ‖(e, α)‖. What is so
 small that its square vanishes is less than 2⁻⁵⁰ of the largest length.
 
@@ -58,7 +53,7 @@ import numpy as np
 import torch
 
 from semsearch_nb.exact.first_pass import PLAIN, QUERIES_AT_ONCE, SCORES_AT_ONCE
-from semsearch_nb.exact.prepared import COPIES, GROUP, UNIT, Prepared, in_components
+from semsearch_nb.exact.prepared import COPIES, GROUP, UNIT, Prepared
 from semsearch_nb.exact.rows import CHUNK, dots, in_parts
 from semsearch_nb.vectors import are_units
 
@@ -136,23 +131,21 @@ def search_one(corpus: Prepared, queries: torch.Tensor, k: int, *, unchecked: bo
     Where the corpus is `unchecked`, the lengths of its rows are looked at on the way; the answer is None
     where one is not 1.
     """
-    plain = corpus.first_pass == PLAIN.name
-    if corpus.device.type != "cpu" or corpus.first_pass not in (PLAIN.name, "pca") or (len(corpus.factors) and plain):
+    if corpus.device.type != "cpu" or corpus.first_pass != PLAIN.name or len(corpus.factors):
         return None
-    scan = Scan(corpus, queries)
-    asked, coarse = scan.codes[0].numpy(), np.empty(len(corpus), np.float32)
+    asked, coarse = queries[0].numpy(), np.empty(len(corpus), np.float32)
 
     def look(begin: int, part: Any) -> bool:
         coarse[begin : begin + len(part)] = dots(part, asked)
         return not unchecked or are_units(np.sqrt(dots(part, part)))
 
-    if not in_parts(corpus.vectors if plain else corpus.codes[: len(corpus)], look):
+    if not in_parts(corpus.vectors, look):
         return None
     first = np.argpartition(coarse, -min(2 * k, len(coarse)))[-2 * k :]
     threshold = np.partition(scores_of_rows(corpus, queries, torch.from_numpy(first)).numpy(), -k)[-k]
-    limit = (threshold - float(scan.offset) + float(corpus.bounds[-1].min()) * 1.001).astype(np.float32)
+    limit = (threshold + float(corpus.bounds[-1].min()) * 1.001).astype(np.float32)
     rows = torch.from_numpy(np.flatnonzero(~(coarse < np.nextafter(limit, np.float32(-np.inf)))))
-    if len(rows) > DENSE * len(corpus) and plain:  # many equal vectors: to read all is faster than to pick
+    if len(rows) > DENSE * len(corpus):  # many equal vectors: to read all is faster than to pick
 
         def exactly(begin: int, part: Any) -> bool:
             coarse[begin : begin + len(part)] = score(torch.from_numpy(part), queries[0]).numpy()
@@ -190,8 +183,6 @@ class Scan:
         scale, of_code = zero + 1, [zero, zero, zero]
         if product is PLAIN:
             self.codes = queries
-        elif product.name == "pca":
-            self.codes = in_components(queries, corpus.basis, corpus.codes.shape[1] - 1, scale)
         else:
             scale, of_code = self._in_few_bits()
         self.offset = zero if product is PLAIN else queries @ corpus.mean

@@ -24,7 +24,7 @@ class Report:
 
     Attributes:
         precision: `"certified"` or `"float32"`.
-        first_pass: `"int8"`, `"bfloat16"`, `"pca"`, or None without a first pass.
+        first_pass: `"int8"`, `"bfloat16"`, or None without a first pass.
         survivors: `(n_queries,)`, the vectors that needed a float32 score.
         n_float32: queries for which that were all vectors.
     """
@@ -110,8 +110,9 @@ def search_report(
         if found is None:
             corpus = uncoded(vectors, score or "cosine", None)
     k = min(k, len(corpus))
-    gains = corpus.first_pass == "pca" or fastest(str(corpus.device)) is not None if precision == "auto" else True
-    coded = precision == "certified" or (precision == "auto" and len(corpus) >= CERTIFIED_FROM and gains)
+    coded = precision == "certified" or (
+        precision == "auto" and len(corpus) >= CERTIFIED_FROM and fastest(str(corpus.device)) is not None
+    )
     if not coded or not certified.fits(len(corpus), k) or corpus.product() is None:
         corpus = corpus.plain()
     with full_precision():
