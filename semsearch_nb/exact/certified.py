@@ -18,18 +18,13 @@ what the first pass computes. The Cauchy-Schwarz inequality bounds the rest:
 
     ⟨q, x⟩ ≤ ⟨q, μ⟩ + s t c + ‖(e, α)‖ s‖(ŷ, P)‖ + ‖q⊥‖ ‖r‖ + |a| |ρ| + ω
 
-**In few dimensions.** It stores x = μ + V z + r; with q = V w + e in the same way, ⟨q, x − μ⟩ is ⟨w, z⟩ + ⟨e, r⟩ but
-for rounding, and ⟨e, r⟩ ≤ ‖e‖ ‖r‖. These two lengths are one dimension more on either side, so the bound
-itself is a product: c = ⟨w, z⟩ + ‖e‖ ‖r‖, s = t = 1, and ⟨q, x⟩ ≤ ⟨q, μ⟩ + c + ω.
-
 **Without codes** c is a float32 product of q and x, as BLAS computes it, and ⟨q, x⟩ ≤ c + ω.
 
 **Rounding.** A dot product of d float32 numbers is wrong by at most d · 2⁻²⁴ ‖·‖ ‖·‖ up to terms of second
 order (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1). In few bits there are
 less than seven of them (the score, ⟨q, μ⟩, p, a, ⟨u, y⊥⟩, which is zero but for two such errors, and c, if it
-is added in float32, where the eight columns triple its lengths); in few dimensions each of the d
-coordinates of q and x has such an error, √d together on either side; without codes there are two. ω has
-8 d, (2 √d + 5) d and 2 d of them, and 256 or 64 for single operations, times 2⁻²⁴ (‖x‖ + ‖μ‖). A bfloat16
+is added in float32, where the eight columns triple its lengths); without codes there are two. ω has 8 d and
+2 d of them, and 256 or 64 for single operations, times 2⁻²⁴ (‖x‖ + ‖μ‖). A bfloat16
 product rounds its result too, by at most 2⁻⁸ of its factors' lengths, which joins ‖(e, α)‖. What is so
 small that its square vanishes is less than 2⁻⁵⁰ of the largest length.
 
@@ -50,21 +45,24 @@ float32 search and a fraction. Taught in notebook 03.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from semsearch_nb.exact.first_pass import PLAIN, QUERIES_AT_ONCE, SCORES_AT_ONCE
-from semsearch_nb.exact.prepared import COPIES, GROUP, UNIT, Prepared, in_components
-from semsearch_nb.exact.rows import CHUNK
+from semsearch_nb.exact.prepared import COPIES, GROUP, UNIT, Prepared
+from semsearch_nb.exact.rows import CHUNK, dots, in_parts
+from semsearch_nb.vectors import are_units
 
 PAIRS_AT_ONCE = 1_024  # whose vectors are gathered together: 3 MB, which stay in the cache too
 BEST_AT_ONCE = 1 << 18  # best hits of the queries that are looked at together
 # A query is given up if more than this share of the vectors survives. So many for each hit are always allowed.
 GIVE_UP, SURVIVORS_A_HIT = 1 / 64, 32
-DENSE = 1 / 8  # of a block: from here on, scores of all pairs cost less than picking
+DENSE = 1 / 8  # of a block: where more survives, the threshold is no help
+FEW = 4  # scores for each hit that a block can have, where it is none
 EMPTY = torch.iinfo(torch.int64).min
 
 
@@ -85,6 +83,8 @@ def fits(n: int, k: int) -> bool:
 def search(corpus: Prepared, queries: torch.Tensor, k: int, block: int | None = None) -> Found:
     """The best `k ≤ n` for queries of length 1, `(n_queries, d)`; blocks outside, queries inside."""
     n, plain = len(corpus), corpus.first_pass == PLAIN.name
+    if len(queries) == 1 and (found := search_one(corpus, queries, k)) is not None:
+        return found
     at_once = min(QUERIES_AT_ONCE, max(16, BEST_AT_ONCE // k), len(queries))
     scans = [Scan(corpus, some) for some in torch.split(queries, at_once)]
     best = [Best(scan, k) for scan in scans]
@@ -125,6 +125,44 @@ def score(rows: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts)
 
 
+def search_one(corpus: Prepared, queries: torch.Tensor, k: int, *, unchecked: bool = False) -> Found | None:
+    """The best k for one query by the same bound, in NumPy: here all the work is to read the codes once.
+
+    Where the corpus is `unchecked`, the lengths of its rows are looked at on the way; the answer is None
+    where one is not 1.
+    """
+    if corpus.device.type != "cpu" or corpus.first_pass != PLAIN.name or len(corpus.factors):
+        return None
+    asked, coarse = queries[0].numpy(), np.empty(len(corpus), np.float32)
+
+    def look(begin: int, part: Any) -> bool:
+        coarse[begin : begin + len(part)] = dots(part, asked)
+        return not unchecked or are_units(np.sqrt(dots(part, part)))
+
+    if not in_parts(corpus.vectors, look):
+        return None
+    first = np.argpartition(coarse, -min(2 * k, len(coarse)))[-2 * k :]
+    threshold = np.partition(scores_of_rows(corpus, queries, torch.from_numpy(first)).numpy(), -k)[-k]
+    limit = (threshold + float(corpus.bounds[-1].min()) * 1.001).astype(np.float32)
+    rows = torch.from_numpy(np.flatnonzero(~(coarse < np.nextafter(limit, np.float32(-np.inf)))))
+    if len(rows) > DENSE * len(corpus):  # many equal vectors: to read all is faster than to pick
+
+        def exactly(begin: int, part: Any) -> bool:
+            coarse[begin : begin + len(part)] = score(torch.from_numpy(part), queries[0]).numpy()
+            return True
+
+        in_parts(corpus.vectors, exactly)
+        least = np.partition(coarse, -k)[-k]
+        above, equal = np.flatnonzero(coarse > least), np.flatnonzero(coarse == least)
+        rows = torch.from_numpy(np.concatenate([above, equal[:k]]))
+    best = packed(scores_of_rows(corpus, queries, rows), rows).topk(k).values[None]
+    return Found(*unpacked(best), torch.tensor([len(rows)]), torch.zeros(1, dtype=torch.bool))
+
+
+def scores_of_rows(corpus: Prepared, query: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    return torch.cat([score(corpus.rows(some), query) for some in torch.split(rows, PAIRS_AT_ONCE)])
+
+
 def scores_of_pairs(corpus: Prepared, queries: torch.Tensor, query: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
     """The scores of pairs, given by their numbers."""
     parts = [queries.new_empty(0)]
@@ -145,8 +183,6 @@ class Scan:
         scale, of_code = zero + 1, [zero, zero, zero]
         if product is PLAIN:
             self.codes = queries
-        elif product.name == "pca":
-            self.codes = in_components(queries, corpus.basis, corpus.codes.shape[1] - 1, scale)
         else:
             scale, of_code = self._in_few_bits()
         self.offset = zero if product is PLAIN else queries @ corpus.mean
@@ -200,11 +236,10 @@ class Scan:
         return self.factors @ self.corpus.bounds[:, first : first + n_groups]
 
     def reach(
-        self, of_members: torch.Tensor, of_groups: torch.Tensor, first: int, threshold: torch.Tensor
+        self, of_members: torch.Tensor, of_groups: torch.Tensor, first: int, limits: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Queries and rows of the pairs whose bound reaches the threshold `(n_queries,)`, sorted by query."""
+        """Queries and rows of the pairs whose coarse score reaches the limits, sorted by query."""
         n_groups = of_groups.shape[1]
-        limits = self.limits(first // GROUP, n_groups, threshold)
         # "Not below", so that a limit that is not a number skips nothing.
         passing = _true(~(of_groups < limits))
         members = of_members.reshape(-1, GROUP).index_select(0, passing)
@@ -233,26 +268,24 @@ class Best:
         of_groups = of_members.amax(dim=2)
         if first == 0:
             self._start(of_members, of_groups)
-        if torch.isneginf(self.threshold).any():
-            self._score_all(torch.arange(len(self.packed), device=self.packed.device), first, last)
-            return
-        query, row = scan.reach(of_members, of_groups, first, self.threshold)
+        limits = scan.limits(first // GROUP, of_groups.shape[1], self.threshold)
+        if scan.product is PLAIN:
+            dense = (~(of_groups < limits)).sum(dim=1) > max(len(limits[0]) * DENSE, FEW * self.k)
+            limits[dense] = torch.inf
+        query, row = scan.reach(of_members, of_groups, first, limits)
         counts = torch.bincount(query, minlength=len(self.packed))
-        many = counts > max(DENSE * (last - first), 8 * self.k, 512)
-        if scan.product is not PLAIN:
+        if scan.product is PLAIN:
+            dense |= counts > max(DENSE / 8 * (last - first), FEW * self.k)
+            pairs = [(query, row)] if not dense.any() else [(query[~dense[query]], row[~dense[query]])]
+            pairs += self._candidates(dense.nonzero().squeeze(1), of_members, first, last)
+        else:
             self.survivors += counts
-            self._give_up(many | (self.survivors > max(GIVE_UP * len(scan.corpus), SURVIVORS_A_HIT * self.k)))
-            many = self.given_up
-        if many.any():
-            kept = ~many[query]
-            query, row, counts = query[kept], row[kept], counts * ~many
-            if scan.product is PLAIN:
-                self._score_all(many.nonzero().squeeze(1), first, last)
-        if len(query):
-            found = packed(scores_of_pairs(scan.corpus, scan.queries, query, row), row)
-            table = torch.full((len(counts), int(counts.max())), EMPTY, device=found.device)
-            table[query, torch.arange(len(query), device=found.device) - (counts.cumsum(0) - counts)[query]] = found
-            self._merge(slice(None), table)
+            self._give_up(counts > max(DENSE * (last - first), 8 * self.k, 512))
+            self._give_up(self.survivors > max(GIVE_UP * len(scan.corpus), SURVIVORS_A_HIT * self.k))
+            kept = ~self.given_up[query]
+            pairs = [(query[kept], row[kept])]
+        for some in pairs:
+            self._score(*some)
 
     def _start(self, of_members: torch.Tensor, of_groups: torch.Tensor) -> None:
         """T from the first block: the k-th best score of twice as many vectors that look best in it."""
@@ -272,20 +305,34 @@ class Best:
         self.given_up |= queries
         self.threshold[self.given_up] = torch.inf
 
-    def _score_all(self, queries: torch.Tensor, first: int, last: int) -> None:
-        """Score all rows of a block: for queries of which much survives, equal vectors for example."""
-        numbers = torch.arange(first, last, device=queries.device)
-        for some in torch.split(numbers, CHUNK):
-            rows = self.scan.corpus.rows(some)
-            for query in queries:
-                found = packed(score(rows, self.scan.queries[query]), some)
-                self._merge(query[None], found.topk(min(self.k, len(found))).values[None])
+    def _candidates(
+        self, queries: torch.Tensor, of_members: torch.Tensor, first: int, last: int
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Queries and rows of a block that are worth a score, for queries whose threshold is no help.
 
-    def _merge(self, queries: torch.Tensor | slice, found: torch.Tensor) -> None:
-        best = torch.cat([self.packed[queries], found], dim=1).topk(self.k, dim=1).values
-        self.packed[queries] = best
-        last = unpacked(best[:, -1])[0]
-        self.threshold[queries] = self.threshold[queries].maximum(last)
+        Those are all vectors clearly above the k-th best of the block, which are fewer than k. Of those that
+        rounding keeps from being told from it, the first: equal vectors are among these.
+        """
+        n = last - first
+        wanted = min(n, FEW * self.k)
+        rounding = 2 * float(-self.scan.corpus.bounds[-1].min())
+        earlier = torch.linspace(1, 0, n, device=queries.device)
+        for some in torch.split(queries, 128):
+            coarse = of_members[some].flatten(1)[:, :n]
+            level = coarse.topk(min(self.k, n), dim=1).values[:, -1:]
+            worth = torch.where(coarse > level + rounding, 2.0, torch.where(coarse < level - rounding, -1.0, earlier))
+            yield some.repeat_interleave(wanted), worth.topk(wanted, dim=1).indices.view(-1) + first
+
+    def _score(self, query: torch.Tensor, row: torch.Tensor) -> None:
+        """Score these pairs, sorted by query, and keep the best."""
+        if not len(query):
+            return
+        found = packed(scores_of_pairs(self.scan.corpus, self.scan.queries, query, row), row)
+        counts = torch.bincount(query, minlength=len(self.packed))
+        table = torch.full((len(counts), int(counts.max())), EMPTY, device=found.device)
+        table[query, torch.arange(len(query), device=found.device) - (counts.cumsum(0) - counts)[query]] = found
+        self.packed = torch.cat([self.packed, table], dim=1).topk(self.k, dim=1).values
+        self.threshold = self.threshold.maximum(unpacked(self.packed[:, -1])[0])
 
 
 def packed(scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

@@ -55,7 +55,7 @@ def _float32(queries: torch.Tensor, codes: torch.Tensor, *, out: torch.Tensor) -
 
 
 PLAIN = FirstPass("float32", torch.float32, torch.float32, 0.0, _float32)
-NAMES = ("int8", "bfloat16", "pca")
+NAMES = ("int8", "bfloat16")
 
 
 def verified(name: str, device: str, width: int) -> FirstPass | None:
@@ -68,7 +68,6 @@ def verified(name: str, device: str, width: int) -> FirstPass | None:
 def _verified(name: str, device: str, width: int, int_mm: Callable[..., object] | None) -> FirstPass | None:
     passes = {
         "bfloat16": FirstPass("bfloat16", torch.bfloat16, torch.bfloat16, 2.0**-8, torch.mm),  # rounds to 8 bits
-        "pca": PLAIN._replace(name="pca"),
     }
     if int_mm is not None and width * 127**2 < 2**31:
         passes["int8"] = FirstPass("int8", torch.int8, torch.int32, 0.0, int_mm)

@@ -16,7 +16,7 @@ import torch
 from semsearch_nb.exact import certified
 from semsearch_nb.exact.certified import Scan
 from semsearch_nb.exact.first_pass import QUERIES_AT_ONCE, SCORES_AT_ONCE
-from semsearch_nb.exact.prepared import Prepared, prepare
+from semsearch_nb.exact.prepared import GROUP, Prepared, prepare
 from semsearch_nb.exact.rows import full_precision
 from semsearch_nb.exact.top_k import in_given_units, require_same
 from semsearch_nb.vectors import FloatArray, IntArray, as_count
@@ -128,7 +128,8 @@ class _Block:
         of_members = self._first_pass(scan, first)
         with np.errstate(over="ignore"):  # one beyond float32 is reached by all pairs or by none
             limit = float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
-        query, row = scan.reach(of_members, of_members.amax(dim=2), first, torch.full_like(scan.offset, limit))
+        limits = scan.limits(first // GROUP, of_members.shape[1], torch.full_like(scan.offset, limit))
+        query, row = scan.reach(of_members, of_members.amax(dim=2), first, limits)
         later = row > query + self.begin
         return query[later], row[later]
 

@@ -1,13 +1,9 @@
 """A corpus made ready for certified search: scaled, and coded with all that its bound needs.
 
-A vector x of the corpus (of length 1 under `"cosine"`) is kept as it is, and beside it, less the mean μ,
-a code of one of two kinds. `certified` says what they are good for.
-
-- In few bits: x = μ + p u + s ŷ + r, with the direction u of the mean, one number p = ⟨u, x − μ⟩, a vector
-  ŷ of small whole numbers (or of bfloat16), a scale s that 32 neighbours share, and a remainder r. p stands
-  in eight columns beside ŷ, in units of s too.
-- In fewer dimensions: x = μ + V z + r, with the first principal components V and z = Vᵀ(x − μ). The length
-  of r is one dimension more.
+A vector x of the corpus (of length 1 under `"cosine"`) is kept as it is, and beside it, in few bits, a code:
+x = μ + p u + s ŷ + r, with the mean μ, its direction u, one number p = ⟨u, x − μ⟩, a vector ŷ of small whole
+numbers (or of bfloat16), a scale s that 32 neighbours share, and a remainder r. p stands in eight columns
+beside ŷ, in units of s too. `certified` says what that is good for.
 
 Of what a code leaves out only the largest length among 32 vectors is kept.
 """
@@ -34,8 +30,6 @@ COPIES = 8  # of p, so that its factor on the query's side is no larger than the
 SAVED = Store("prepared corpus", 3, "prepare the corpus and save it again")  # the number is that of its arrays
 SCORES = ("cosine", "dot")
 UNIT = 2.0**-24  # the largest relative error of one float32 operation
-SAMPLE = 8_192  # vectors that decide how many principal components to use
-PAIR = 35  # what a float32 score of one pair costs, in scores of a whole product
 TINY = 2.0**-50  # of the largest length: squares of values below may vanish
 
 
@@ -47,14 +41,14 @@ class Prepared:
 
     Attributes:
         score: `"cosine"` or `"dot"`.
-        first_pass: `"int8"`, `"bfloat16"`, `"pca"`, or `"float32"` where there is none.
+        first_pass: `"int8"`, `"bfloat16"`, or `"float32"` where there is none.
         vectors: `(n, d)`, the rows as they were given, perhaps memory-mapped.
         factors: what rows are multiplied by: `(n,)`, `(1,)` where it is one power of two, or empty.
         sizes: `(G,)`, the largest length in each group, after that.
-        codes: `(G · 32, width)`, ŷ and p, or z and ‖r‖; zeros past n.
+        codes: `(G · 32, width)`, ŷ and p; zeros past n.
         bounds: `(5, G)`, see `certified`: what a score in a group may gain, in units of s.
         mean: `(d,)`, μ.
-        basis: `(d, 1)`, u, or `(d, d)`, all principal components.
+        basis: `(d, 1)`, u.
     """
 
     score: str
@@ -181,15 +175,14 @@ def prepare(corpus: Any, *, score: str = "cosine", first_pass: str = "auto", dev
     """Code a corpus once, for many calls of `exact.search`.
 
     The corpus is read from end to end a few times, in chunks, so it may be memory-mapped and larger than
-    memory; int8 takes about n · (d + 10) bytes beside it, principal components about half of the corpus.
+    memory; int8 takes about n · (d + 10) bytes beside it.
     The result refers to the corpus and does not copy it: do not change the corpus while it is in use.
 
     Args:
         corpus: shape `(n, dimension)`, NumPy or torch.
         score: `"cosine"`, or `"dot"` for the plain inner product.
-        first_pass: `"int8"`, `"bfloat16"`, `"pca"` (float32 products in fewer dimensions), `"float32"` for
-            none, or `"auto"`: what is fastest on this machine for these vectors. One that is missing or
-            wrong on this machine is replaced by the next.
+        first_pass: `"int8"`, `"bfloat16"`, `"float32"` for none, or `"auto"`: what is fastest on this machine.
+            Where one is missing or wrong on this machine, the corpus is searched in float32.
         device: where to search; without it, where the corpus is.
 
     Raises:
@@ -205,14 +198,20 @@ def prepare(corpus: Any, *, score: str = "cosine", first_pass: str = "auto", dev
         return _coded(plain, first_pass)
 
 
-def uncoded(corpus: Any, score: str, device: str | None) -> Prepared:
-    """A corpus with its lengths and no codes, which is what float32 search needs."""
+def check_score(score: str) -> None:
     if score not in SCORES:
         raise ValueError(f"score must be one of {SCORES}, not {score!r}")
+
+
+def uncoded(corpus: Any, score: str, device: str | None) -> Prepared:
+    """A corpus with its lengths and no codes, which is what float32 search needs."""
+    check_score(score)
     vectors = as_rows(corpus, "corpus", None if device is None else as_device(device))
     found = lengths(vectors, "corpus", may_be_zero=score == "dot")
+    if score == "cosine" and are_units(as_numpy(found)):
+        return of_units(vectors)
     if score == "cosine":
-        factors = found[:0] if are_units(as_numpy(found)) else 1 / found
+        factors = 1 / found
         sizes = torch.full_like(found, 1 + 2e-6)
     else:
         # A power of two changes no digit; it takes the squares of 1e30 and 1e-30 into float32's range.
@@ -220,19 +219,19 @@ def uncoded(corpus: Any, score: str, device: str | None) -> Prepared:
         factors = found[:0] if 1e-6 < largest < 1e6 or not largest else found.new_tensor([power_of_two(largest)])
         sizes = found * (factors if len(factors) else 1)
     sizes = torch.nn.functional.pad(sizes.float(), (0, -len(vectors) % GROUP)).view(-1, GROUP).amax(dim=1)
-    sizes = sizes * (1 + 4 * UNIT)
-    none = vectors.new_empty(0, dtype=torch.float32)
-    return Prepared(
-        score,
-        PLAIN.name,
-        vectors,
-        factors,
-        sizes,
-        codes=none.view(0, 0),
-        bounds=_plain_bounds(sizes, vectors.shape[1]),
-        mean=none.new_zeros(vectors.shape[1]),
-        basis=none.view(0, 0),
-    )
+    return _plain(score, vectors, factors, sizes * (1 + 4 * UNIT))
+
+
+def of_units(vectors: torch.Tensor) -> Prepared:
+    """A corpus, for `"cosine"`, of which all lengths are 1 within 1e-6."""
+    sizes = torch.full((-(-len(vectors) // GROUP),), 1 + 3e-6, device=vectors.device)
+    return _plain("cosine", vectors, torch.empty(0, dtype=wide(vectors.device), device=vectors.device), sizes)
+
+
+def _plain(score: str, vectors: torch.Tensor, factors: torch.Tensor, sizes: torch.Tensor) -> Prepared:
+    none = vectors.new_empty((0, 0), dtype=torch.float32)
+    mean, bound = none.new_zeros(vectors.shape[1]), _plain_bounds(sizes, vectors.shape[1])
+    return Prepared(score, PLAIN.name, vectors, factors, sizes, codes=none, bounds=bound, mean=mean, basis=none)
 
 
 def _plain_bounds(sizes: torch.Tensor, dimension: int) -> torch.Tensor:
@@ -252,38 +251,29 @@ def bounds(sizes: torch.Tensor, scale: torch.Tensor, *of_code: torch.Tensor, rou
 
 
 def _coded(plain: Prepared, name: str) -> Prepared:
+    if name == "auto":
+        name = passes.fastest(str(plain.device)) or PLAIN.name
+    width = plain.dimension + COPIES
+    first_pass = None if name == PLAIN.name else passes.verified(name, str(plain.device), width)
+    if first_pass is None:
+        return plain
     mean = torch.zeros(plain.dimension, dtype=wide(plain.device), device=plain.device)
     for rows in _chunks(plain):
         mean += rows.sum(dim=0)
     mean /= len(plain)
-    auto, name = name == "auto", passes.fastest(str(plain.device)) or "pca" if name == "auto" else name
-    components = 0
-    basis = mean[:, None] / (torch.linalg.vector_norm(mean) or 1)
-    if name == "pca":
-        basis, components, pays = _principal(plain, mean)
-        name = name if pays or not auto else PLAIN.name
-    width = components + 1 if components else plain.dimension + COPIES
-    first_pass = None if name == PLAIN.name else passes.verified(name, str(plain.device), width)
-    if first_pass is None:
-        return plain
+    direction = (mean / (torch.linalg.vector_norm(mean) or 1)).float()
     centred = plain.sizes + torch.linalg.vector_norm(mean).float()  # no x − μ is longer
-    mean, basis = mean.float(), basis.float()
+    mean = mean.float()
     codes = torch.zeros((len(centred) * GROUP, width), dtype=first_pass.factors, device=plain.device)
     parts = []
     for first, rows in zip(range(0, len(plain), CHUNK), _chunks(plain), strict=True):
         rows = torch.nn.functional.pad(rows - mean, (0, 0, 0, -len(rows) % GROUP))
         sizes = centred[first // GROUP :][: len(rows) // GROUP]
-        if components:
-            codes[first : first + len(rows)] = in_components(rows, basis, components, sizes.repeat_interleave(GROUP))
-            parts.append([torch.ones_like(sizes), *[torch.zeros_like(sizes)] * 3])
-        else:
-            codes[first : first + len(rows)], *of_groups = _in_few_bits(rows, basis[:, 0], sizes, first_pass)
-            parts.append(of_groups)
+        codes[first : first + len(rows)], *of_groups = _in_few_bits(rows, direction, sizes, first_pass)
+        parts.append(of_groups)
     scale, *of_code = (torch.cat(column) for column in zip(*parts, strict=True))
-    d = plain.dimension
-    rounding = 8 * d + 256 if not components else (2 * math.sqrt(d) + 5) * d + 256 + 4 * skew(basis) / UNIT
-    made = bounds(centred, scale, *of_code, rounding=rounding * UNIT)
-    return replace(plain, first_pass=name, codes=codes, bounds=made, mean=mean, basis=basis)
+    made = bounds(centred, scale, *of_code, rounding=(8 * plain.dimension + 256) * UNIT)
+    return replace(plain, first_pass=name, codes=codes, bounds=made, mean=mean, basis=direction[:, None])
 
 
 def _chunks(plain: Prepared) -> Iterator[torch.Tensor]:
@@ -306,46 +296,11 @@ def _in_few_bits(
     return codes, scale, *(_largest(length) for length in lengths_of)
 
 
-def in_components(rows: torch.Tensor, basis: torch.Tensor, components: int, sizes: torch.Tensor) -> torch.Tensor:
-    """The first components of centred rows, and the length of the rest, rounded up: `(n, components + 1)`."""
-    turned = rows @ basis
-    d = rows.shape[1]
-    rest = _length(turned[:, components:]) + (d * math.sqrt(d) * UNIT + 2 * skew(basis)) * sizes
-    return torch.cat([turned[:, :components], rest[:, None]], dim=1)
-
-
-def skew(basis: torch.Tensor) -> float:
-    """How far a basis that was rounded to float32 is from an orthonormal one."""
-    exactly = basis.double().cpu()
-    return float(torch.linalg.matrix_norm(exactly.T @ exactly - torch.eye(len(basis), dtype=torch.float64)))
-
-
-def _principal(plain: Prepared, mean: torch.Tensor) -> tuple[torch.Tensor, int, bool]:
-    """The principal components, how many of them to use, and whether that pays.
-
-    By trial: how many vectors of a sample would survive for others of the sample?
-    """
-    n, d = len(plain), plain.dimension
-    sample = plain.rows(torch.arange(0, n, max(1, n // SAMPLE), device=plain.device)[:SAMPLE]).to(mean.dtype) - mean
-    basis = torch.linalg.eigh(sample.T @ sample).eigenvectors.flip(1)
-    turned = sample @ basis
-    asked = turned[:: max(1, len(turned) // 64)]
-    scores = asked @ turned.T
-    rank = 2 + 10 * len(sample) // n  # the tenth of all, and not the vector itself
-    threshold = scores.topk(min(rank, len(sample)), dim=1).values[:, -1:]
-    costs = {}
-    for components in sorted({max(1, d * eighths // 24) for eighths in range(6, 21)}):
-        rest = torch.outer(_length(asked[:, components:]), _length(turned[:, components:]))
-        survivors = (asked[:, :components] @ turned[:, :components].T + rest >= threshold).double().mean()
-        costs[components] = (components + 1) / d + PAIR * float(survivors)
-    best = min(costs, key=costs.__getitem__)
-    return basis, best, n >= 2 * SAMPLE and costs[best] < 0.8
-
-
 def _largest(of_rows: torch.Tensor) -> torch.Tensor:
     return of_rows.view(-1, GROUP).amax(dim=1)
 
 
 def _length(rows: torch.Tensor) -> torch.Tensor:
     """Euclidean lengths, rounded up."""
-    return torch.linalg.vector_norm(rows, dim=1) * (1 + (rows.shape[1] + 8) * UNIT)
+    lengths_of: torch.Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return lengths_of * (1 + (rows.shape[1] + 8) * UNIT)

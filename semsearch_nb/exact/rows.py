@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
+from semsearch_nb import threads
 from semsearch_nb.vectors import as_matrix, as_numpy, check_lengths, check_shape, row_lengths
 
 CHUNK = 16_384  # rows that are converted at once; of 384 dimensions they take 25 MB
+PART = 1_024  # rows that stay in a core's cache: 1.5 MB
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -65,15 +68,49 @@ def lengths(rows: torch.Tensor, name: str, *, may_be_zero: bool = True) -> torch
     Raises:
         ValueError: NaN or infinite values, or zeros where they may not be; the message calls the rows `name`.
     """
-    found = torch.cat([_lengths(chunk.float()) for chunk in torch.split(rows, CHUNK)])
+    if rows.device.type == "cuda":
+        parts = [
+            torch.linalg.vector_norm(part.float(), dim=1, dtype=torch.float64) for part in torch.split(rows, CHUNK)
+        ]
+        found = torch.cat(parts)
+    else:
+        of_rows = np.empty(len(rows))
+
+        def measure(begin: int, part: Any) -> bool:
+            of_rows[begin : begin + len(part)] = row_lengths(part)
+            return True
+
+        in_parts(rows, measure)
+        found = torch.from_numpy(of_rows).to(rows.device, wide(rows.device))
     check_lengths(as_numpy(found), name, may_be_zero=may_be_zero)
     return found
 
 
-def _lengths(chunk: torch.Tensor) -> torch.Tensor:
-    if chunk.device.type == "cuda":
-        return torch.linalg.vector_norm(chunk, dim=1, dtype=torch.float64)
-    return torch.from_numpy(row_lengths(chunk.cpu().numpy())).to(chunk.device, wide(chunk.device))
+def in_parts(rows: torch.Tensor, work: Callable[[int, Any], bool]) -> bool:
+    """Call `work(begin, part)` for parts of the rows, float32 in NumPy, on all cores; False when one call says so.
+
+    NumPy's sums use one thread, and one thread cannot read a corpus as fast as the memory gives it.
+    """
+
+    def chunk(first: int) -> bool:
+        parts = range(first, min(first + CHUNK // 2, len(rows)), PART)
+        return all(
+            work(begin, rows[begin : min(begin + PART, first + CHUNK // 2)].float().cpu().numpy()) for begin in parts
+        )
+
+    starts = range(0, len(rows), CHUNK // 2)
+    if not chunk(0):
+        return False
+    if threads.count() == 1:
+        return all(chunk(first) for first in starts[1:])
+    with ThreadPoolExecutor(threads.count()) as pool:
+        return all(pool.map(chunk, starts[1:]))
+
+
+def dots(rows: Any, others: Any) -> Any:
+    """The inner products of rows, as BLAS adds them: fast, and on some machines not the same at every place."""
+    with np.errstate(all="ignore"):
+        return np.vecdot(rows, others) if hasattr(np, "vecdot") else np.einsum("...i,...i", rows, others)
 
 
 def wide(device: torch.device) -> torch.dtype:

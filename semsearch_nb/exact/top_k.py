@@ -10,7 +10,7 @@ import torch
 
 from semsearch_nb.exact import certified
 from semsearch_nb.exact.first_pass import PLAIN, fastest
-from semsearch_nb.exact.prepared import Prepared, prepare, uncoded
+from semsearch_nb.exact.prepared import Prepared, check_score, of_units, prepare, uncoded
 from semsearch_nb.exact.rows import as_device, as_rows, full_precision, lengths, scaled
 from semsearch_nb.vectors import FloatArray, Hits, IntArray, are_units, as_count, as_numpy
 
@@ -24,7 +24,7 @@ class Report:
 
     Attributes:
         precision: `"certified"` or `"float32"`.
-        first_pass: `"int8"`, `"bfloat16"`, `"pca"`, or None without a first pass.
+        first_pass: `"int8"`, `"bfloat16"`, or None without a first pass.
         survivors: `(n_queries,)`, the vectors that needed a float32 score.
         n_float32: queries for which that were all vectors.
     """
@@ -95,18 +95,28 @@ def search_report(
     k, block = as_count(k, "k"), None if block is None else as_count(block, "block")
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
-    if not isinstance(corpus, Prepared):
-        make = prepare if precision == "certified" else uncoded
-        corpus = make(corpus, score=score or "cosine", device=device)
-    require_same(corpus, score, device)
-    rows, factors = query_rows(queries, corpus)
+    if not isinstance(corpus, Prepared) and precision == "certified":
+        corpus = prepare(corpus, score=score or "cosine", device=device)
+    found = None
+    if isinstance(corpus, Prepared):
+        require_same(corpus, score, device)
+        rows, factors = query_rows(queries, corpus.vectors, corpus.score)
+    else:
+        vectors = as_rows(corpus, "corpus", None if device is None else as_device(device))
+        rows, factors = query_rows(queries, vectors, score or "cosine")
+        corpus = of_units(vectors)
+        if len(rows) == 1 and score != "dot":  # then the corpus is read once, if its lengths are 1
+            found = certified.search_one(corpus, rows, min(k, len(corpus)), unchecked=True)
+        if found is None:
+            corpus = uncoded(vectors, score or "cosine", None)
     k = min(k, len(corpus))
-    gains = corpus.first_pass == "pca" or fastest(str(corpus.device)) is not None if precision == "auto" else True
-    coded = precision == "certified" or (precision == "auto" and len(corpus) >= CERTIFIED_FROM and gains)
+    coded = precision == "certified" or (
+        precision == "auto" and len(corpus) >= CERTIFIED_FROM and fastest(str(corpus.device)) is not None
+    )
     if not coded or not certified.fits(len(corpus), k) or corpus.product() is None:
         corpus = corpus.plain()
     with full_precision():
-        found = certified.search(corpus, rows, k, block)
+        found = found or certified.search(corpus, rows, k, block)
     plain = corpus.first_pass == PLAIN.name
     if plain:
         found.survivors.fill_(len(corpus))
@@ -137,7 +147,7 @@ def score_pairs(queries: Any, corpus: Any, indices: Any, *, score: str | None = 
     if not isinstance(corpus, Prepared):
         corpus = uncoded(corpus, score or "cosine", None)
     require_same(corpus, score, None)
-    rows, factors = query_rows(queries, corpus)
+    rows, factors = query_rows(queries, corpus.vectors, corpus.score)
     asked = as_numpy(indices)
     if asked.dtype.kind not in "iu" or asked.ndim != 2 or len(asked) != len(rows):
         raise ValueError(f"indices must be whole numbers of shape ({len(rows)}, any), not {asked.dtype} {asked.shape}")
@@ -158,16 +168,17 @@ def require_same(corpus: Prepared, score: str | None, device: str | None) -> Non
         raise ValueError(f"device is {device!r}, and the corpus was prepared on {corpus.device}; prepare it there")
 
 
-def query_rows(queries: Any, corpus: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
+def query_rows(queries: Any, vectors: torch.Tensor, score: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Queries of length 1 (between ½ and 1 under `"dot"`), and what they were multiplied by, `(n,)` or empty."""
-    rows = as_rows(queries, "queries", corpus.device)
-    if rows.shape[1] != corpus.dimension:
+    check_score(score)
+    rows = as_rows(queries, "queries", vectors.device)
+    if rows.shape[1] != vectors.shape[1]:
         raise ValueError(
-            f"queries have {rows.shape[1]} dimensions and corpus has {corpus.dimension}; "
+            f"queries have {rows.shape[1]} dimensions and corpus has {vectors.shape[1]}; "
             "encode both with the same model"
         )
-    found = lengths(rows, "queries", may_be_zero=corpus.score == "dot")
-    if corpus.score == "dot":
+    found = lengths(rows, "queries", may_be_zero=score == "dot")
+    if score == "dot":
         exponents = torch.from_numpy(np.frexp(as_numpy(found))[1]).to(found.device)
         factors = torch.ldexp(torch.ones_like(found), -exponents)
     else:
