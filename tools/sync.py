@@ -127,10 +127,16 @@ def table(entries: Sequence[Entry], *, link: str, badges: bool = False) -> str:
 def quality_table() -> str:
     """nDCG@10 on data that the notebooks do not load, from the committed report."""
     report = json.loads(QUALITY.read_text(encoding="utf-8"))
-    shown = {"squad": "SQuAD: question → paragraph", "quora": "Quora: question → duplicate question"}
-    lines = ["| nDCG@10 | queries | BM25 | MiniLM | e5 |", "| --- | --- | --- | --- | --- |"]
+    shown = {
+        "squad": "SQuAD: question → paragraph",
+        "trec-dl-2019-5k": "TREC DL 2019: web question → passage",
+        "wikiqa": "WikiQA: web question → sentence",
+        "medquad": "MedQuAD: medical question → answer",
+        "quora": "Quora: question → duplicate question",
+    }
+    lines = ["| nDCG@10 | queries | documents | BM25 | MiniLM | e5 |", "| --- | --- | --- | --- | --- | --- |"]
     for name, label in shown.items():
         row = report["sets"][name]
-        means = [f"{row['methods'][m]['nDCG@10']['mean']:.3f}" for m in ("BM25", "symmetric", "asymmetric")]
-        lines.append("| " + " | ".join([label, f"{row['queries'][0]:,}", *means]) + " |")
+        means = [f"{row['methods'][m]['nDCG@10']['mean']:.2f}" for m in ("BM25", "symmetric", "asymmetric")]
+        lines.append("| " + " | ".join([label, *(f"{row[n][0]:,}" for n in ("queries", "documents")), *means]) + " |")
     return "\n".join(lines)
