@@ -286,7 +286,8 @@ class Runner:
         vectors = self._call(encode_them, texts, show_progress_bar=False, normalize_embeddings=True)
         # Again in float32: a row that was normalised in bfloat16 has a length of 1 ± 0.002.
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths != 0)
+        np.divide(vectors, lengths, out=vectors, where=lengths != 0)
+        return vectors
 
     def logits(self, pairs: Sequence[tuple[str, str]], progress: bool = False) -> FloatArray:
         """A cross-encoder's logits, shape `(n_pairs,)`."""

@@ -53,7 +53,7 @@ def available(precision: str = "float32") -> bool:
     return all(importlib.util.find_spec(name) is not None for name in needed)
 
 
-def versions() -> list[str]:
+def versions() -> tuple[str, ...]:
     """Those of the packages that are installed."""
     return fingerprints.versions(*(name for name in ("openvino", "nncf") if importlib.util.find_spec(name)))
 
