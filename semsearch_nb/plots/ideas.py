@@ -21,7 +21,7 @@ def plot_bound(scores: Any, coarse: Any, epsilon: float, threshold: float) -> Fi
         axes.plot(coarse[shown], scores[shown], ls="", ms=size, alpha=0.7, label=label, **plain(number))
     ends = np.array([coarse.min(), coarse.max()])
     axes.fill_between(ends, ends - epsilon, ends + epsilon, color="grey", alpha=0.2, lw=0, label="where a score can be")
-    axes.axhline(threshold, color="black", lw=1, ls="--", label="the 10th best exact score")
+    axes.axhline(threshold, color="black", lw=1, ls="--", label="a score that ten vectors reach")
     axes.axvline(threshold - epsilon, color="black", lw=1, ls=":", label="the limit for coarse scores")
     axes.set_xlabel("coarse score, from whole numbers")
     axes.set_ylabel("exact score, float32")

@@ -53,7 +53,9 @@ def plot_time_and_memory(
     right.plot(values, megabytes, **plain(1))
     for axes, ylabel in ((left, "milliseconds"), (right, "megabytes more than before")):
         axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=0, top=1.08 * axes.get_ylim()[1])
+        axes.set_xticks(values, [f"{value:,}" for value in values])
+        axes.minorticks_off()
         axes.axvline(default, color="grey", lw=0.8, ls=":")
         axes.annotate(" default", (default, 0.02), xycoords=("data", "axes fraction"), color="dimgrey")
     return figure
