@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("shared machine", deadline=None)  # no test depends on how fast a computer is
+settings.load_profile("shared machine")
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 SHARED_DATA = SHARED / "data"

@@ -148,8 +148,8 @@ def test_main_writes_what_was_measured(
     table = (tmp_path / "results" / "quality.md").read_text(encoding="utf-8")
     assert capsys.readouterr().out == table + "\n"
     assert "| set | queries | documents | in order | backwards |\n| --- | --- | --- | --- | --- |\n" in table
-    forth = f"{(1 + Q2_IN_ORDER) / 2:.3f} [{Q2_IN_ORDER:.3f}, 1.000]"
-    back = f"{(Q1_BACKWARDS + Q2_BACKWARDS) / 2:.3f} [{Q1_BACKWARDS:.3f}, {Q2_BACKWARDS:.3f}]"
+    forth = f"{(1 + Q2_IN_ORDER) / 2:.2f} [{Q2_IN_ORDER:.2f}, 1.00]"
+    back = f"{(Q1_BACKWARDS + Q2_BACKWARDS) / 2:.2f} [{Q1_BACKWARDS:.2f}, {Q2_BACKWARDS:.2f}]"
     assert f"| tiny | 2 | 4 | {forth} | {back} |" in table
     assert "| tiny | 2 | 4 | 1.000 [1.000, 1.000] | 1.000 [1.000, 1.000] |" in table
     assert str(tmp_path) not in table + json.dumps(report)

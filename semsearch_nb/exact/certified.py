@@ -62,7 +62,7 @@ BEST_AT_ONCE = 1 << 18  # best hits of the queries that are looked at together
 # A query is given up if more than this share of the vectors survives. So many for each hit are always allowed.
 GIVE_UP, SURVIVORS_A_HIT = 1 / 64, 32
 DENSE = 1 / 8  # of a block: where more survives, the threshold is no help
-FEW = 4  # scores for each hit that a block can have, where it is none
+FEW = 1 << 10  # scores for each hit, which every query may have
 EMPTY = torch.iinfo(torch.int64).min
 
 
