@@ -71,7 +71,7 @@ def rerank(
         candidates = Hits(np.zeros(rows.shape, dtype=np.float32), rows)
     elif texts is None:
         raise ValueError("texts is missing: pass the texts that the rows of candidates stand for")
-    hits = candidates.numpy() if pool is None else candidates.numpy().cut(pool)
+    hits = candidates.numpy() if pool is None else candidates.numpy().cut(as_count(pool, "pool"))
     pairs = _pairs(queries, hits, texts)
     scores = np.full(hits.scores.shape, -np.inf, dtype=np.float32)
     if pairs:
