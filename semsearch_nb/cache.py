@@ -20,10 +20,9 @@ from typing import Any
 from filelock import FileLock
 
 from semsearch_nb import settings
-from semsearch_nb.storage import MANIFEST, StorageError, Store, checksum
+from semsearch_nb.storage import MANIFEST, StorageError, Store
 
 STORE = Store("cached folder", 1, "it is built again")
-file_sha256 = checksum
 
 
 class CacheWarning(UserWarning):

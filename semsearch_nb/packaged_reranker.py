@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Transformer
 
-from semsearch_nb import cache, packaged_minilm
+from semsearch_nb import packaged_minilm
 from semsearch_nb.packaged_minilm import PackagedModelError
+from semsearch_nb.storage import checksum
 
 NAME = "semsearch-nb-reranker"
 WEIGHTS = Path(__file__).parent / "weights" / "reranker.safetensors"
@@ -42,7 +43,7 @@ def load(on: str = "cpu", weights: Path = WEIGHTS) -> tuple[CrossEncoder, str]:
         raise PackagedModelError(f"{weights} does not hold the weights of this re-ranker; install semsearch-nb again")
     network.load_state_dict({name: tensor.float() for name, tensor in changed.items()}, strict=False)
     model.eval()
-    return model, cache.file_sha256(weights)
+    return model, checksum(weights)
 
 
 def untrained(seed: int = 0, on: str = "cpu") -> CrossEncoder:
