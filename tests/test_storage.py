@@ -42,8 +42,11 @@ def save_index(folder, n=400):
     return indexes.FaissFlat().build(VECTORS[:n]).save(folder)
 
 
+FIRST_PASS = "bfloat16"  # whose product is right on every processor, so that there are codes to save
+
+
 def save_prepared(folder, n=400):
-    return exact.prepare(VECTORS[:n]).save(folder)
+    return exact.prepare(3 * VECTORS[:n], first_pass=FIRST_PASS).save(folder)
 
 
 SAVES = {"index": (save_index, indexes.load), "prepared": (save_prepared, exact.load)}
@@ -240,8 +243,8 @@ def test_a_file_that_no_save_has_written_is_refused(tmp_path):
     folder = save_index(tmp_path / "folder")
     (one_file(folder, "index.faiss").parent / ".DS_Store").write_text("")  # of a file manager
     assert len(indexes.load(folder)) == 400
-    (one_file(folder, "index.faiss").parent / "ids.json").write_text("[]")
-    with pytest.raises(indexes.IndexFileError, match=r"ids.json is not listed"):
+    (one_file(folder, "index.faiss").parent / "other.json").write_text("[]")
+    with pytest.raises(indexes.IndexFileError, match=r"other.json is not listed"):
         indexes.load(folder)
 
 
@@ -260,7 +263,7 @@ def test_an_array_of_another_shape_or_type_is_noticed_without_checksums(name, tm
 
 
 def test_codes_of_another_corpus_are_noticed(tmp_path):
-    one, other = save_prepared(tmp_path / "one"), exact.prepare(-VECTORS).save(tmp_path / "other")
+    one, other = save_prepared(tmp_path / "one"), exact.prepare(-3 * VECTORS, first_pass=FIRST_PASS).save(tmp_path / "other")
     shutil.copy(one_file(other, "codes.npy"), one_file(one, "codes.npy"))
     with pytest.raises(ValueError, match=r"codes.npy is damaged"):
         exact.load(one)
