@@ -45,8 +45,8 @@ def save_index(folder, n=400):
 FIRST_PASS = "bfloat16"  # whose product is right on every processor, so that there are codes to save
 
 
-def save_prepared(folder, n=400):
-    return exact.prepare(3 * VECTORS[:n], first_pass=FIRST_PASS).save(folder)
+def save_prepared(folder, n=400, scale=3):
+    return exact.prepare(scale * VECTORS[:n], first_pass=FIRST_PASS).save(folder)
 
 
 SAVES = {"index": (save_index, indexes.load), "prepared": (save_prepared, exact.load)}
@@ -253,7 +253,7 @@ def test_an_array_of_another_shape_or_type_is_noticed_without_checksums(name, tm
     folder = save_prepared(tmp_path / "folder")
     file = one_file(folder, f"{name}.npy")
     array = np.load(file)
-    for other in (array[:-1], array.astype(np.float64), array[None]):
+    for other in (array[:-1], array.astype(np.float16), array[None]):
         np.save(file, other)
         with pytest.raises(ValueError, match=f"{name}.npy is .*was saved"):
             exact.load(folder, verify=False)
@@ -263,7 +263,7 @@ def test_an_array_of_another_shape_or_type_is_noticed_without_checksums(name, tm
 
 
 def test_codes_of_another_corpus_are_noticed(tmp_path):
-    one, other = save_prepared(tmp_path / "one"), exact.prepare(-3 * VECTORS, first_pass=FIRST_PASS).save(tmp_path / "other")
+    one, other = save_prepared(tmp_path / "one"), save_prepared(tmp_path / "other", scale=-3)
     shutil.copy(one_file(other, "codes.npy"), one_file(one, "codes.npy"))
     with pytest.raises(ValueError, match=r"codes.npy is damaged"):
         exact.load(one)
