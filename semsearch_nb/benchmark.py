@@ -21,8 +21,9 @@ import psutil
 import torch
 from tqdm.auto import tqdm
 
-from semsearch_nb import exact, threads
+from semsearch_nb import exact
 from semsearch_nb.evaluation import Values
+from semsearch_nb.foundation import threads
 from semsearch_nb.vectors import FloatArray, Hits, as_count, unit_rows
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sentence_transformers import CrossEncoder
 
-from semsearch_nb import cache, encoding, fusion
+from semsearch_nb import encoding, fusion
 from semsearch_nb.encoding import Truncation, TruncationWarning
+from semsearch_nb.foundation import cache
 from semsearch_nb.vectors import FloatArray, Hits, as_count, as_texts
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ def own_cache(tmp_path, monkeypatch):
     choice = dataclasses.replace(settings.current(), cache_dir=tmp_path, engine="torch")
     model = models.load("symmetric")  # loaded under the usual cache, shared by all tests
     monkeypatch.setattr(settings, "_current", choice)
-    monkeypatch.setattr(encoding, "_agreement", lambda runner: 1.0)  # measured in test_engines.py
+    monkeypatch.setattr(encoding.engines, "_agreement", lambda runner: 1.0)  # measured in test_engines.py
     return model
 
 
@@ -55,14 +55,14 @@ def test_the_second_run_comes_from_the_cache(model, monkeypatch):
 @pytest.mark.parametrize("changed", ["texts", "order", "kind", "engine", "precision", "limit", "weights"])
 def test_whatever_a_vector_depends_on_is_in_the_key(model, changed, monkeypatch):
     calls = []
-    real = models.SentenceTransformer.encode
+    real = models.roles.SentenceTransformer.encode
 
     def counting(self, *arguments, **options):
         calls.append(1)
         return real(self, *arguments, **options)
 
-    monkeypatch.setattr(models.SentenceTransformer, "encode", counting)
-    own = models.SentenceTransformer(modules=list(model), prompts={"query": "ask: ", "document": ""})
+    monkeypatch.setattr(models.roles.SentenceTransformer, "encode", counting)
+    own = models.roles.SentenceTransformer(modules=list(model), prompts={"query": "ask: ", "document": ""})
     texts, options = ["one", "two"], {"kind": "document", "precision": "float32"}
     encoding.encode(own, texts, **options)
     encoding.encode(own, texts, **options)
@@ -76,7 +76,7 @@ def test_whatever_a_vector_depends_on_is_in_the_key(model, changed, monkeypatch)
     elif changed == "precision":
         options["precision"] = "bfloat16"
     elif changed == "engine":
-        monkeypatch.setattr(encoding, "resolve", lambda *asked: ("openvino", "float32"))
+        monkeypatch.setattr(encoding.engines, "resolve", lambda *asked: ("openvino", "float32"))
         monkeypatch.setattr(encoding.openvino_engine, "accelerated", lambda model, *how: model)
     elif changed == "limit":
         monkeypatch.setattr(own[0], "max_seq_length", 100)
@@ -109,7 +109,7 @@ def test_truncation_is_counted(model):
 
 
 def test_the_prompt_counts_towards_the_limit(model):
-    prompted = models.SentenceTransformer(modules=list(model), prompts={"query": "one two three ", "document": ""})
+    prompted = models.roles.SentenceTransformer(modules=list(model), prompts={"query": "one two three ", "document": ""})
     longest = {kind: encoding.truncation(prompted, ["word"], kind).longest for kind in ("query", "document")}
     assert longest == {"query": 6, "document": 3}
 
@@ -121,9 +121,9 @@ def test_what_is_past_the_limit_has_no_effect(model):
 
 
 def test_auto_is_the_fastest_lossless_precision(monkeypatch):
-    monkeypatch.setattr(encoding, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(encoding.engines, "cpu_has_bfloat16", lambda: True)
     assert encoding.resolve_precision("auto", "cpu") == "bfloat16"
-    monkeypatch.setattr(encoding, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(encoding.engines, "cpu_has_bfloat16", lambda: False)
     assert encoding.resolve_precision("auto", "cpu") == "float32"
     assert encoding.resolve_precision("auto", "cuda") == "float16"
 
@@ -147,9 +147,9 @@ def test_e5_works_through_the_same_call():
 @pytest.fixture
 def small_parts(monkeypatch):
     """Parts of four texts and mapped files, so that a few texts take the way of half a million."""
-    monkeypatch.setattr(encoding, "PART", 4)
-    monkeypatch.setattr(encoding, "BLOCK", 2)
-    monkeypatch.setattr(encoding, "MAPPED_FROM", 1)
+    monkeypatch.setattr(encoding.bi_encoder, "PART", 4)
+    monkeypatch.setattr(encoding.bi_encoder, "BLOCK", 2)
+    monkeypatch.setattr(encoding.bi_encoder, "MAPPED_FROM", 1)
 
 
 MANY = [f"{number} cats {'and dogs ' * (number % 5)}" for number in range(10)] + ["word " * 300]
@@ -180,9 +180,9 @@ def test_the_report_on_parts_is_that_on_the_whole(model, small_parts):
 STOPPED = """
 import os, sys
 from semsearch_nb import encoding, models
-encoding.PART, encoding.BLOCK = 4, 2
+encoding.bi_encoder.PART, encoding.bi_encoder.BLOCK = 4, 2
 seen = 0
-run = encoding._Job.run
+run = encoding.bi_encoder._Job.run
 
 def run_and_count(self, texts):
     global seen
@@ -191,7 +191,7 @@ def run_and_count(self, texts):
         os.kill(os.getpid(), 9)
     return run(self, texts)
 
-encoding._Job.run = run_and_count
+encoding.bi_encoder._Job.run = run_and_count
 texts = [f"number {i}" for i in range(11)]
 vectors = encoding.encode_documents(models.load("symmetric"), texts, engine="torch", precision="float32")
 print(seen, vectors.shape)

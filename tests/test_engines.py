@@ -98,7 +98,7 @@ def test_an_unfaithful_precision_is_refused_with_a_warning(tmp_path, monkeypatch
         return np.eye(len(texts), 384, dtype=np.float32) if runner.engine == "openvino" else right(runner, texts, kind)
 
     monkeypatch.setattr(encoding.Runner, "vectors", wrong)
-    monkeypatch.setattr(encoding, "_agreements", {})
+    monkeypatch.setattr(encoding.engines, "_agreements", {})
     monkeypatch.setattr(openvino_engine, "available", lambda precision="float32": True)
     with pytest.warns(encoding.PrecisionWarning, match=r"bfloat16 in openvino .* cosine .*float32 in torch is used"):
         vectors = encoding.encode_documents(model, ["a cat"], engine="openvino", precision="bfloat16")

@@ -24,7 +24,7 @@ TEXTS = ["the cat sat on the mat", "a dog", "the dog and the cat sat", "Mat!"]
 def own_cache(tmp_path, monkeypatch):
     own = settings.Settings(cache_dir=tmp_path / "cache", engine="torch", precision="float32")
     monkeypatch.setattr(settings, "_current", own)
-    monkeypatch.setattr(encoding, "_agreements", {})
+    monkeypatch.setattr(encoding.engines, "_agreements", {})
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,7 @@ def test_static_embedding_models_are_encoded_without_a_limit(tokenizer):
 @pytest.mark.parametrize("use_cache", [True, False])
 def test_a_text_without_a_direction_is_named_by_its_own_place(tokenizer, monkeypatch, use_cache):
     model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)], device="cpu")
-    monkeypatch.setattr(encoding, "PART", 2)
+    monkeypatch.setattr(encoding.bi_encoder, "PART", 2)
     texts = ["cat", "dog", "the cat and the dog and", "", "the"]  # sorted by length the empty one comes last
     with pytest.raises(ValueError, match=r"^texts\[3\] has no direction: the model's vector of '' is zero"):
         encoding.encode_documents(model, texts, use_cache=use_cache)

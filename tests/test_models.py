@@ -37,7 +37,7 @@ def test_another_minilm_is_refused(monkeypatch):
     with pytest.raises(
         models.PackagedModelError, match=r"model.safetensors is damaged .* not the official all-MiniLM-L6-v2"
     ):
-        models._minilm("cpu")
+        models.roles._minilm("cpu")
 
 
 def test_roles_that_share_weights_share_memory(packaged_file):
@@ -100,11 +100,11 @@ def test_a_missing_package_names_the_hub_switch(monkeypatch):
 
 def test_a_damaged_converted_model_is_built_again(packaged_file, tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "_current", settings.Settings(cache_dir=tmp_path))
-    vector = models._e5("cpu")[0].encode_query(PARIS)
+    vector = models.roles._e5("cpu")[0].encode_query(PARIS)
     weights = next((tmp_path / "models").rglob("model.safetensors"))
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.warns(cache.CacheWarning, match=r"model.safetensors is damaged"):
-        again = models._e5("cpu")[0].encode_query(PARIS)
+        again = models.roles._e5("cpu")[0].encode_query(PARIS)
     assert np.allclose(vector, again, atol=1e-6)
 
 
@@ -124,9 +124,9 @@ def test_without_a_network_the_other_switch_is_named(monkeypatch):
     def refuse(*arguments, **options):
         raise OSError("connection refused")
 
-    monkeypatch.setattr(models, "SentenceTransformer", refuse)
+    monkeypatch.setattr(models.roles, "SentenceTransformer", refuse)
     with pytest.raises(OSError, match=r"some/model could not be loaded.*models=\"packaged\""):
-        models._from_hub("some/model", "cpu")
+        models.roles._from_hub("some/model", "cpu")
 
 
 def test_a_model_of_ones_own_is_known_by_its_weights():

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from semsearch_nb import plots, thresholds
 from semsearch_nb.benchmark import Point, Timing
 from semsearch_nb.evaluation import Interval
-from semsearch_nb.plots import style
+from semsearch_nb.teaching.plots import style
 
 
 def point(name, recall, ms):

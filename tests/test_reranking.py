@@ -220,16 +220,16 @@ def test_pairs_are_not_tokenised_again_when_logits_come_from_the_cache(model, tm
     options = {"engine": "torch", "precision": "float32"}
     with pytest.warns(encoding.TruncationWarning):
         first = reranking.score(model, pairs, **options)
-    monkeypatch.setattr(encoding, "_lengths", lambda *a: pytest.fail("tokenised again"))
+    monkeypatch.setattr(encoding.tokens, "_lengths", lambda *a: pytest.fail("tokenised again"))
     with pytest.warns(encoding.TruncationWarning, match="1 of 2 texts"):
         assert np.array_equal(reranking.score(model, pairs, **options), first)
 
 
 def test_pairs_are_counted_in_parts(model, monkeypatch):
     sizes = []
-    real = encoding._lengths
-    monkeypatch.setattr(encoding, "_lengths", lambda of, some: sizes.append(len(some)) or real(of, some))
-    monkeypatch.setattr(encoding, "PART", 2)
+    real = encoding.tokens._lengths
+    monkeypatch.setattr(encoding.tokens, "_lengths", lambda of, some: sizes.append(len(some)) or real(of, some))
+    monkeypatch.setattr(encoding.tokens, "AT_ONCE", 2)
     whole = reranking.truncation(model, [(QUESTION, text) for text in [*TEXTS, "word " * 400, "a"]])
     assert sizes == [2, 2, 1] and (whole.n_texts, whole.n_truncated) == (5, 1)
 
@@ -294,18 +294,18 @@ def test_weights_are_written_and_read_back(model, tmp_path):
 
 
 def test_a_hub_reranker_that_is_not_there_says_how_to_go_on(monkeypatch, tmp_path):
-    monkeypatch.setattr(models, "HUB_RERANKER", str(tmp_path / "no-such-model"))
+    monkeypatch.setattr(models.roles, "HUB_RERANKER", str(tmp_path / "no-such-model"))
     monkeypatch.setattr(settings, "_current", dataclasses.replace(settings.current(), models="hub"))
-    models._load_reranker.cache_clear()
+    models.roles._load_reranker.cache_clear()
     with pytest.raises(OSError, match=r'configure\(models="packaged"\)'):
         models.load_reranker()
 
 
 def test_the_hub_role_takes_any_cross_encoder(model, monkeypatch, tmp_path):
     model.save_pretrained(str(tmp_path / "hub"))
-    monkeypatch.setattr(models, "HUB_RERANKER", str(tmp_path / "hub"))
+    monkeypatch.setattr(models.roles, "HUB_RERANKER", str(tmp_path / "hub"))
     monkeypatch.setattr(settings, "_current", dataclasses.replace(settings.current(), models="hub"))
-    models._load_reranker.cache_clear()
+    models.roles._load_reranker.cache_clear()
     hub = models.load_reranker()
     assert models.identity(hub).name == str(tmp_path / "hub")
     assert reranking.rerank(QUESTION, TEXTS, hub).indices[0, 0] == 1

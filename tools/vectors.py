@@ -2,7 +2,7 @@
 
 Run it when a collection or a model changes, and only for a release: its files are large. On two cores with
 AVX2 it takes about half an hour, most of it for WordNet. It prints the manifest's checksum, which belongs into
-`semsearch_nb/shipped.py`.
+`semsearch_nb/encoding/shipped.py`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from semsearch_nb import datasets, encoding, models, openvino_engine, shipped
+from semsearch_nb import datasets, encoding, models
 from semsearch_nb.datasets import encyclopedia
-from semsearch_nb.storage import checksum
+from semsearch_nb.encoding import shipped, tokens
+from semsearch_nb.foundation.storage import checksum
 
 ROOT = Path(__file__).resolve().parents[1]
 SPLITS = {
@@ -54,7 +55,7 @@ def main() -> None:
     tables: dict[str, dict[str, list[str]]] = {}
     for role, kind, names, sides in TABLES:
         model = models.load(role)
-        key = f"{models.identity(model).name}|{openvino_engine.prompt(model, kind)}"
+        key = f"{models.identity(model).name}|{tokens.prompt(model, kind)}"
         texts = [text for name in names for text in texts_of(name, sides)]
         tables.setdefault(key, {"role": role, "kind": kind, "texts": []})["texts"] += texts
     manifest = {}

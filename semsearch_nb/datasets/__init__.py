@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from semsearch_nb import settings
 from semsearch_nb.datasets import beir, encyclopedia, full, wordnet
 from semsearch_nb.datasets.collection import Collection, DatasetError, DatasetWarning, Document, Query
+from semsearch_nb.foundation import settings
 
 __all__ = ["NAMES", "Collection", "DatasetError", "DatasetWarning", "Document", "Query", "load"]
 

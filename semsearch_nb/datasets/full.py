@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from semsearch_nb import download, settings
 from semsearch_nb.datasets import emnlp, quora, wikipedia
 from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, check
+from semsearch_nb.foundation import download, settings
 
 QUORA_QUERIES = 1_000  # clusters that ask; all scores of more, of half a million questions, would fill a computer
 QUORA_FILE = "quora/quora_duplicate_questions.tsv"

@@ -12,7 +12,7 @@ The client is the official one; everything that is not here is done with it. It 
 
 from __future__ import annotations
 
-from semsearch_nb.download import DownloadError
+from semsearch_nb.foundation.download import DownloadError
 
 try:
     from semsearch_nb.elastic.bulk import IndexingError, Rejected, Report, index_documents

@@ -9,10 +9,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from semsearch_nb import cache
-from semsearch_nb.download import DownloadError, from_url
 from semsearch_nb.elastic.connection import DOCKER, VERSION, ElasticError
-from semsearch_nb.storage import checksum
+from semsearch_nb.foundation import cache
+from semsearch_nb.foundation.download import DownloadError, from_url
+from semsearch_nb.foundation.storage import checksum
 
 
 def official() -> str:

@@ -17,9 +17,9 @@ from elasticsearch import ApiError, SerializationError, TransportError
 from elasticsearch.serializer import JsonSerializer
 from tqdm.auto import tqdm
 
-from semsearch_nb import cache
 from semsearch_nb.elastic.connection import ElasticError, NoAnswerError, explained, may_pass
 from semsearch_nb.elastic.searching import VECTOR, ElasticIndex, vector_flaw
+from semsearch_nb.foundation import cache
 from semsearch_nb.vectors import FloatArray, as_count, as_numpy
 
 MAX_BYTES = 8 << 20  # a request

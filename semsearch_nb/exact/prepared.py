@@ -22,7 +22,7 @@ import torch
 from semsearch_nb.exact import first_pass as passes
 from semsearch_nb.exact.first_pass import PLAIN, FirstPass
 from semsearch_nb.exact.rows import CHUNK, as_device, as_rows, full_precision, lengths, scaled, wide
-from semsearch_nb.storage import StorageError, Store
+from semsearch_nb.foundation.storage import StorageError, Store
 from semsearch_nb.vectors import are_units, as_numpy
 
 GROUP = 32  # vectors that share a scale and a bound

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from semsearch_nb import threads
+from semsearch_nb.foundation import threads
 from semsearch_nb.vectors import as_matrix, as_numpy, check_lengths, check_shape, row_lengths
 
 CHUNK = 16_384  # rows that are converted at once; of 384 dimensions they take 25 MB

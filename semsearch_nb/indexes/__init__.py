@@ -10,7 +10,7 @@ behind one is imported when one is made; `pip install "semsearch-nb[ann]"` bring
 from pathlib import Path
 from typing import Any
 
-from semsearch_nb import storage
+from semsearch_nb.foundation import storage
 from semsearch_nb.indexes.annoy_index import Annoy
 from semsearch_nb.indexes.base import Index
 from semsearch_nb.indexes.exact_index import Exact

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from semsearch_nb import exact
+from semsearch_nb.foundation.storage import StorageError, Store
 from semsearch_nb.indexes.ids import IdMap, Ids
 from semsearch_nb.indexes.rows import BLOCK, UnitRows
-from semsearch_nb.storage import StorageError, Store
 from semsearch_nb.vectors import FloatArray, Hits, IntArray, as_count, as_numpy, unit_rows
 
 ADVICE = "pass rebuild=True, and it is built again from the vectors it holds"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semsearch_nb import threads
+from semsearch_nb.foundation import threads
 from semsearch_nb.indexes.base import Index, imported, require_graph
 from semsearch_nb.indexes.rows import UnitRows
 from semsearch_nb.vectors import FloatArray, IntArray

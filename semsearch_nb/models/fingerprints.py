@@ -21,7 +21,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from semsearch_nb import cache
+from semsearch_nb.foundation import cache
 
 Model = SentenceTransformer | CrossEncoder
 LIBRARIES = ("torch", "transformers", "sentence-transformers", "tokenizers")

@@ -21,10 +21,8 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers.utils import logging as transformers_logging
 
-from semsearch_nb import cache, download, fingerprints, packaged_e5, packaged_minilm, packaged_reranker, settings
-from semsearch_nb.fingerprints import Identity as Identity
-from semsearch_nb.fingerprints import identity as identity
-from semsearch_nb.packaged_minilm import PackagedModelError as PackagedModelError
+from semsearch_nb.foundation import cache, download, settings
+from semsearch_nb.models import fingerprints, packaged_e5, packaged_minilm, packaged_reranker
 
 NO_PROMPTS = {"query": "", "document": ""}
 E5_PROMPTS = {"query": "query: ", "document": "passage: "}
@@ -161,7 +159,7 @@ def _from_hub(name: str, on: str, kind: Any = None) -> tuple[Any, str]:
             f"{name} could not be loaded from the Hugging Face hub; {why}, or go on without it: "
             'semsearch_nb.configure(models="packaged")'
         ) from problem
-    return model, download.commit(name) or identity(model).revision
+    return model, download.commit(name) or fingerprints.identity(model).revision
 
 
 def _minilm(on: str) -> tuple[SentenceTransformer, str]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from semsearch_nb.storage import checksum
+from semsearch_nb.foundation.storage import checksum
 from semsearch_nb.vectors import FloatArray
 
 PACKAGE = "semsearch_nb_vectors"

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from semsearch_nb.evaluation import Interval
-from semsearch_nb.plots.style import GREY, frame, grid, legend_beside, panels, plain, styles
+from semsearch_nb.teaching.plots.style import GREY, frame, grid, legend_beside, panels, plain, styles
 from semsearch_nb.thresholds import Curve, Threshold
 
 

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Transformer
 
-from semsearch_nb import packaged_minilm
-from semsearch_nb.packaged_minilm import PackagedModelError
-from semsearch_nb.storage import checksum
+from semsearch_nb.foundation.storage import checksum
+from semsearch_nb.models import packaged_minilm
+from semsearch_nb.models.packaged_minilm import PackagedModelError
 
 NAME = "semsearch-nb-reranker"
 WEIGHTS = Path(__file__).parent / "weights" / "reranker.safetensors"

@@ -11,7 +11,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from semsearch_nb.benchmark import Point, Timing, frontier
-from semsearch_nb.plots.style import COLOURS, HATCHES, frame, grid, legend_beside, panels, plain, plain_numbers, styles
+from semsearch_nb.teaching.plots.style import (
+    COLOURS,
+    HATCHES,
+    frame,
+    grid,
+    legend_beside,
+    panels,
+    plain,
+    plain_numbers,
+    styles,
+)
 
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 

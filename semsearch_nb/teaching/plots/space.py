@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from semsearch_nb.plots.style import GREY, MARKERS, frame, legend_beside, panels, plain
+from semsearch_nb.teaching.plots.style import GREY, MARKERS, frame, legend_beside, panels, plain
 from semsearch_nb.vectors import unit_rows
 
 

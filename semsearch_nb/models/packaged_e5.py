@@ -25,8 +25,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import Unigram
 from transformers import BertConfig
 
-from semsearch_nb import packaged_minilm
-from semsearch_nb.packaged_minilm import PackagedModelError
+from semsearch_nb.models import packaged_minilm
+from semsearch_nb.models.packaged_minilm import PackagedModelError
 
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 BLOCK = 32  # weights that share a scale

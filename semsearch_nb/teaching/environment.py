@@ -8,7 +8,8 @@ import platform
 import psutil
 import torch
 
-from semsearch_nb import __version__, encoding, models, settings
+from semsearch_nb import __version__, encoding, models
+from semsearch_nb.foundation import settings
 
 LIBRARIES = (
     "sentence-transformers",

@@ -19,8 +19,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from semsearch_nb import settings
-from semsearch_nb.storage import MANIFEST, StorageError, Store
+from semsearch_nb.foundation import settings
+from semsearch_nb.foundation.storage import MANIFEST, StorageError, Store
 
 STORE = Store("cached folder", 1, "it is built again")
 

@@ -6,7 +6,7 @@ import importlib.util
 from functools import lru_cache
 from pathlib import Path
 
-from semsearch_nb.storage import checksum
+from semsearch_nb.foundation.storage import checksum
 
 _file_sha256 = lru_cache(maxsize=4)(checksum)  # two models are made of it
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

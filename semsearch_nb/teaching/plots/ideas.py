@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from semsearch_nb.plots.style import BLUE, COLOURS, RED, frame, panels, plain
+from semsearch_nb.teaching.plots.style import BLUE, COLOURS, RED, frame, panels, plain
 
 
 def plot_bound(scores: Any, coarse: Any, epsilon: float, threshold: float) -> Figure:

@@ -23,8 +23,8 @@ from tqdm.auto import tqdm
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
-from semsearch_nb import cache
-from semsearch_nb.storage import checksum
+from semsearch_nb.foundation import cache
+from semsearch_nb.foundation.storage import checksum
 
 # Its own, and those of whichever httpx it uses, for a body that is cut again and again.
 HUB_ERRORS: tuple[type[Exception], ...] = (OSError, *HfHubHTTPError.__bases__[:1])

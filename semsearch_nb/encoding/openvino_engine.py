@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,14 +26,16 @@ from sentence_transformers import CrossEncoder
 from sentence_transformers.sentence_transformer.modules import Transformer
 from transformers.utils import logging as transformers_logging
 
-from semsearch_nb import cache, datasets, fingerprints, settings
+from semsearch_nb import datasets
 from semsearch_nb.datasets import beir
-from semsearch_nb.fingerprints import Model
+from semsearch_nb.encoding.tokens import KINDS, prompt
+from semsearch_nb.foundation import cache, settings
+from semsearch_nb.models import fingerprints
+from semsearch_nb.models.fingerprints import Model
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TOKENS_AT_ONCE = 2_048  # of a batch, padding included: eight long paragraphs or a hundred questions
 TEXTS_AT_ONCE = 128  # that the network is given, to cut into such batches
-KINDS: tuple[Literal["document"], Literal["query"]] = ("document", "query")
 MODELS_IN_MEMORY = 8
 LAYOUT = 2  # of the converted files in the cache
 SMOOTHING = 0.7  # of SmoothQuant: at its default of 0.95 the least cosine to float32 is lower
@@ -263,13 +265,6 @@ def _calibration(model: Model) -> list[tuple[str | None, Any]]:
     if isinstance(model, CrossEncoder):
         return [(None, pair) for pair in sample_pairs(calibration=True)]
     return [(prompt(model, kind), text) for kind in KINDS for text in sample_texts(kind, calibration=True)]
-
-
-def prompt(model: Model, kind: str) -> str:
-    """What `encode_query` or `encode_document` of sentence-transformers puts before a text."""
-    names = ("query",) if kind == "query" else ("document", "passage", "corpus")
-    name = next((name for name in names if name in model.prompts), model.default_prompt_name)
-    return str(model.prompts.get(name or "") or "")
 
 
 def _compiled(model: Model, precision: str, fingerprint: dict[str, Any]) -> Any:

@@ -1,0 +1,1 @@
+"""What every room stands on: the settings, folders that are written all or nothing, downloads, threads."""
