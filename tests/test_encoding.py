@@ -109,7 +109,9 @@ def test_truncation_is_counted(model):
 
 
 def test_the_prompt_counts_towards_the_limit(model):
-    prompted = models.roles.SentenceTransformer(modules=list(model), prompts={"query": "one two three ", "document": ""})
+    prompted = models.roles.SentenceTransformer(
+        modules=list(model), prompts={"query": "one two three ", "document": ""}
+    )
     longest = {kind: encoding.truncation(prompted, ["word"], kind).longest for kind in ("query", "document")}
     assert longest == {"query": 6, "document": 3}
 
