@@ -38,7 +38,7 @@ refresh: $(VENV)/.ready-run ## run the notebooks in place, so that their outputs
 clean: ## remove build/ and .venv
 	rm -rf build $(VENV)
 
-$(VENV)/.ready-run: pyproject.toml constraints.txt vectors/pyproject.toml
+$(VENV)/.ready-run: pyproject.toml constraints.txt vectors/pyproject.toml vectors/semsearch_nb_vectors/manifest.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "semsearch-nb needs Python 3.10 or newer; choose one with: make PYTHON=python3.11 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

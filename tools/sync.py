@@ -94,12 +94,13 @@ def solutions_header(entry: Entry) -> str:
 def setup(entry: Entry) -> str:
     """The setup cell: it installs what this notebook needs where the import fails, and holds the two switches."""
     package = f"semsearch-nb[{','.join(entry.extras)}]" if entry.extras else "semsearch-nb"
+    release = f"git+{repository()}@v{__version__}"
     return f"""\
 # Colab installs the package here; elsewhere it is installed already.
 try:
     import semsearch_nb
 except ImportError:
-    %pip install --quiet "{package} @ git+{repository()}@v{__version__}"
+    %pip install --quiet "{package} @ {release}" "semsearch-nb-vectors @ {release}#subdirectory=vectors"
     import semsearch_nb
 
 settings = semsearch_nb.configure()  # or configure(data="full", models="hub")"""

@@ -1,7 +1,8 @@
 """Make the vectors that come with the installation: `python tools/vectors.py` writes vectors/semsearch_nb_vectors.
 
-Run it when a collection or a model changes, and only for a release: its files are large. On two cores with
-AVX2 it takes about half an hour, most of it for WordNet. It prints the manifest's checksum, which belongs into
+Run it when a collection or a model changes, and only for a release: its files are large. `python tools/vectors.py
+minilm e5-query` makes these tables and leaves the others. On two cores with AVX2 all take about half an hour, most of
+it for WordNet and for the encyclopedia in e5. It prints the manifest's checksum, which belongs into
 `semsearch_nb/encoding/shipped.py`.
 """
 
@@ -9,8 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,71 +21,79 @@ from semsearch_nb.datasets import encyclopedia
 from semsearch_nb.encoding import shipped, tokens
 from semsearch_nb.foundation.storage import checksum
 
-ROOT = Path(__file__).resolve().parents[1]
-SPLITS = {
+FOLDER = Path(__file__).resolve().parents[1] / "vectors" / shipped.PACKAGE
+SMALL = {
     "passages": ("test", "multilingual"),
     "publications": ("test",),
-    "questions": ("test", "multilingual"),
-    "wordnet": ("test", "reverse"),
+    "questions": ("test", "multilingual", "multilingual-in-english"),
     "encyclopedia": ("test",),
 }
-# Role and kind, and the collections that are encoded for it: the one that takes minutes. MiniLM has no prompts,
-# so one table serves both kinds.
-TABLES = (("symmetric", "document", ("wordnet",), ("documents", "queries")),)
+# A table's name: the model's role, the kind of its texts, and whose documents and queries they are. MiniLM has no
+# prompts, so a table serves both kinds; e5 takes questions as queries on both sides.
+TABLES: dict[str, tuple[str, encoding.Kind, dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]] = {
+    "minilm-wordnet": ("symmetric", "document", {"wordnet": ("test",)}, {"wordnet": ("test", "reverse")}),
+    "minilm": ("symmetric", "document", SMALL, SMALL),
+    "e5-passage": ("asymmetric", "document", {"passages": ("test",), "encyclopedia": ("test",)}, {}),
+    "e5-query": (
+        "asymmetric",
+        "query",
+        {"questions": ("test",)},
+        SMALL | {"encyclopedia": ("test", "fr", "es"), "wordnet": ("reverse",)},
+    ),
+}
 
 
-def texts_of(name: str, sides: Iterable[str]) -> list[str]:
-    """The texts of a collection over its splits: documents, queries or both."""
-    found: list[str] = []
-    for split in SPLITS[name]:
-        collection = datasets.load(name, split=split)
-        if "documents" in sides:
-            found += collection.document_texts
-        if "queries" in sides:
-            found += collection.query_texts
+def lists(documents: dict[str, tuple[str, ...]], queries: dict[str, tuple[str, ...]]) -> Iterator[list[str]]:
+    """The texts of each collection and split, documents before queries."""
+    for name, splits in documents.items():
+        yield datasets.load(name, split=splits[0]).document_texts
+    for name, splits in queries.items():
+        for split in splits:
+            collection = datasets.load(name, split=split)
+            yield collection.query_texts
             # A later paper asks with its title and its summary.
-            found += [f"{q.text}. {q.metadata['summary']}" for q in collection.queries if "summary" in q.metadata]
-    if name == "encyclopedia" and "queries" in sides:
-        found += [query.text for query in encyclopedia.unanswerable()]
-    return found
+            yield [f"{q.text}. {q.metadata['summary']}" for q in collection.queries if "summary" in q.metadata]
+        if name == "encyclopedia":
+            yield [query.text for query in encyclopedia.unanswerable()]
+
+
+def make(name: str, folder: Path) -> dict[str, Any]:
+    """Write the files of a table; what the manifest is to say of it."""
+    role, kind, documents, queries = TABLES[name]
+    model = models.load(role)
+    known: dict[str, np.ndarray[Any, Any]] = {}
+    for texts in lists(documents, queries):
+        if texts:
+            # With a precision that is named, nothing that is shipped already takes part.
+            known.update(zip(texts, encoding.encode(model, texts, kind, precision="float32"), strict=True))
+    texts, vectors = list(known), np.stack(list(known.values()))
+    codes, scales = shipped.quantise(vectors)
+    cosines = (vectors * codes * scales[:, None]).sum(axis=1)
+    columns = {
+        "hashes": (hashes := shipped.hashes(texts)),
+        "codes": codes,
+        "scales": scales,
+        "tokens": encoding.lengths(model, texts, kind).clip(max=2**16 - 1).astype(np.uint16),
+    }
+    order, files = np.argsort(hashes), {}
+    for column, values in columns.items():
+        file = folder / f"{name}-{column}.npy"
+        np.save(file, values[order], allow_pickle=False)
+        files[file.name] = checksum(file)
+    size = sum((folder / file).stat().st_size for file in files) / 1e6
+    print(f"{name}: {len(texts):,} texts, {size:.1f} MB, cosine to float32 {cosines.min():.5f} to {cosines.max():.5f}")
+    identity = models.identity(model)
+    of_model = {"model": identity.name, "revision": identity.revision, "limit": int(model.max_seq_length)}
+    return of_model | {"prompt": tokens.prompt(model, kind), "files": files}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=ROOT / "vectors" / shipped.PACKAGE)
-    folder = parser.parse_args().folder
-    tables: dict[str, dict[str, list[str]]] = {}
-    for role, kind, names, sides in TABLES:
-        model = models.load(role)
-        key = f"{models.identity(model).name}|{tokens.prompt(model, kind)}"
-        texts = [text for name in names for text in texts_of(name, sides)]
-        tables.setdefault(key, {"role": role, "kind": kind, "texts": []})["texts"] += texts
-    manifest = {}
-    for number, (key, about) in enumerate(tables.items(), 1):
-        model, kind = models.load(about["role"]), about["kind"]
-        texts = list(dict.fromkeys(about["texts"]))
-        vectors = encoding.encode(model, texts, kind, precision="float32")
-        codes, scales = shipped.quantise(vectors)
-        order = np.argsort(hashes := shipped.hashes(texts))
-        columns = {
-            "hashes": hashes,
-            "codes": codes,
-            "scales": scales,
-            "tokens": encoding.lengths(model, texts, kind).clip(max=2**16 - 1).astype(np.uint16),
-        }
-        files = {}
-        for name, column in columns.items():
-            file = folder / f"table-{number}-{name}.npy"
-            np.save(file, column[order], allow_pickle=False)
-            files[file.name] = checksum(file)
-        identity = models.identity(model)
-        manifest[key] = {"revision": identity.revision, "limit": int(model.max_seq_length), "files": files}
-        cosines = (vectors * codes * scales[:, None]).sum(axis=1)
-        size = sum((folder / file).stat().st_size for file in files) / 1e6
-        print(
-            f"{key}: {len(texts):,} texts, {size:.1f} MB, cosine to float32 {cosines.min():.5f} to {cosines.max():.5f}"
-        )
-    path = folder / "manifest.json"
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)}; without them all of these")
+    names = parser.parse_args().tables or TABLES
+    path = FOLDER / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    manifest |= {name: make(name, FOLDER) for name in names}
     path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     print(f'MANIFEST_SHA256 = "{checksum(path)}"')
 

@@ -1,7 +1,7 @@
 """Vectors that come with the installation, so that a first run waits for nothing.
 
-The package `semsearch-nb-vectors` holds, for a model and a prompt, the vectors of WordNet's texts, which take
-minutes to compute: float32 results rounded to int8, with a scale a vector. What comes out of them *is* the sample's
+The package `semsearch-nb-vectors` holds, for a model and a prompt, the vectors of the sample collections' texts:
+float32 results rounded to int8, with a scale a vector. What comes out of them *is* the sample's
 vectors: the same bits on every machine, whatever the processor. A text is found by its hash, so a text that
 was changed costs its own encoding and no other. Made by `tools/vectors.py`; the files are read by path.
 """
@@ -23,7 +23,7 @@ from semsearch_nb.vectors import FloatArray
 
 PACKAGE = "semsearch_nb_vectors"
 # Of the manifest, which holds those of all files.
-MANIFEST_SHA256 = "abcb7fe4a9c70d360907b87e25b95e363b93a623dd62647fcaa414284c569a4a"
+MANIFEST_SHA256 = "74c8693d7154a32f6f9333947408a7d6b3e33e446b6622ef8815b930a3ddfb89"
 
 
 class Table(NamedTuple):
@@ -51,18 +51,19 @@ def look_up(name: str, revision: str, prompt: str, limit: int, texts: Sequence[s
         prompt: what it puts before a text.
         limit: its `max_seq_length`.
     """
-    table = _table(name, revision, prompt, limit)
-    if table is None:
-        return None
     asked = hashes(texts)
-    rows = np.searchsorted(table.hashes, asked).clip(max=len(table.hashes) - 1)
-    known = table.hashes[rows] == asked
-    if not known.any():
+    known, vectors, tokens = np.zeros(len(texts), dtype=bool), None, np.zeros(len(texts), dtype=np.int64)
+    for table in _tables(name, revision, prompt, limit):
+        rows = np.searchsorted(table.hashes, asked).clip(max=len(table.hashes) - 1)
+        here = table.hashes[rows] == asked
+        if vectors is None:
+            vectors = np.empty((len(texts), table.codes.shape[1]), dtype=np.float32)
+        rows = rows[here]
+        vectors[here] = table.codes[rows].astype(np.float32) * table.scales[rows, None]
+        tokens[here], known = table.tokens[rows], known | here
+    if vectors is None or not known.any():
         return None
-    rows = rows[known]
-    vectors = table.codes[rows].astype(np.float32)
-    vectors *= table.scales[rows, None]
-    return Found(known, vectors, table.tokens[rows].astype(np.int64))
+    return Found(known, vectors[known], tokens[known])
 
 
 def hashes(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint64]]:
@@ -84,15 +85,19 @@ def folder() -> Path | None:
 
 
 @lru_cache(maxsize=8)
-def _table(name: str, revision: str, prompt: str, limit: int) -> Table | None:
-    about = _manifest().get(f"{name}|{prompt}")
+def _tables(name: str, revision: str, prompt: str, limit: int) -> list[Table]:
+    wanted = {"model": name, "revision": revision, "prompt": prompt, "limit": limit}
+    return [_read(about["files"]) for about in _manifest().values() if wanted.items() <= about.items()]
+
+
+def _read(files: Mapping[str, str]) -> Table:
+    """A table, of whose files the manifest gives the checksums."""
     place = folder()
-    if about is None or place is None or (about["revision"], about["limit"]) != (revision, limit):
-        return None
-    for file, sha256 in about["files"].items():
+    assert place is not None, "there is no manifest without it"
+    for file, sha256 in files.items():
         if checksum(place / file) != sha256:
             raise OSError(f"{place / file} is damaged; install it again: pip install --force-reinstall {PACKAGE}")
-    return Table(*(np.load(place / file, mmap_mode="r") for file in about["files"]))
+    return Table(*(np.load(place / file, mmap_mode="r") for file in files))
 
 
 @lru_cache(maxsize=1)
