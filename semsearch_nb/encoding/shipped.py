@@ -23,7 +23,7 @@ from semsearch_nb.vectors import FloatArray
 
 PACKAGE = "semsearch_nb_vectors"
 # Of the manifest, which holds those of all files.
-MANIFEST_SHA256 = "74c8693d7154a32f6f9333947408a7d6b3e33e446b6622ef8815b930a3ddfb89"
+MANIFEST_SHA256 = "ff03a1067ed88de55a2e32a3072597aff6adc3861ee991918c5c4ba747967eae"
 
 
 class Table(NamedTuple):
