@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+import nbformat
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -24,7 +26,10 @@ class Entry:
     file: str
     title: str
     level: str
-    minutes: int
+    first_run: int
+    """Minutes with an empty cache, on two cores with AVX2."""
+    later: int
+    """Minutes with a full one."""
     download: str
     needs: list[str]
     summary: str
@@ -36,6 +41,12 @@ class Entry:
     @property
     def number(self) -> str:
         return self.file[:2]
+
+    @property
+    def reading(self) -> int:
+        """Minutes to read text and code, at 150 words a minute; exercises take their own time."""
+        cells = nbformat.read(self.path, as_version=4).cells[1:]  # the first is generated
+        return max(5, 5 * round(sum(len(cell.source.split()) for cell in cells) / 150 / 5))
 
     @property
     def path(self) -> Path:

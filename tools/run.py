@@ -48,6 +48,10 @@ def run(build: Path = ROOT / "build", notebooks: Sequence[tuple[Path, str]] | No
                 print(result.error, flush=True)
             results.append(result)
     results.sort(key=lambda result: [path for path, _ in notebooks].index(result.path))
+    for entry in entries:
+        for seconds in (result.seconds for result in results if result.path == entry.path and not result.skipped):
+            stated = f"{entry.first_run} the first time, then {entry.later}"
+            print(f"{entry.number}: {seconds / 60:.1f} min; the manifest says {stated}")
     pages.write_index(build, results, {entry.path: entry for entry in entries})
     print(f"open {build / 'index.html'}")
     return results

