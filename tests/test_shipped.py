@@ -29,8 +29,9 @@ SHIPPED = [
 
 
 @pytest.fixture(autouse=True)
-def defaults(monkeypatch, tmp_path):
-    choice = dataclasses.replace(settings.current(), cache_dir=tmp_path, precision="auto", engine="auto")
+def defaults(monkeypatch, tmp_path_factory):
+    cache_dir = tmp_path_factory.getbasetemp() / "shipped"  # one for all: e5 is converted once
+    choice = dataclasses.replace(settings.current(), cache_dir=cache_dir, precision="auto", engine="auto")
     monkeypatch.setattr(settings, "_current", choice)
     shipped._manifest.cache_clear()
     shipped._tables.cache_clear()
@@ -99,7 +100,7 @@ def test_who_asks_for_a_computation_gets_one(options, monkeypatch):
     assert len(vectors) == 2
 
 
-@pytest.mark.parametrize("change", ["weights", "limit", "prompt"])
+@pytest.mark.parametrize("change", ["weights", "limit", "prompt", "truncate_dim", "pooling"])
 def test_another_model_has_vectors_of_its_own(change):
     model, texts = copy.deepcopy(models.load("symmetric")), texts_of("document", "passages", "test")[:2]
     known = encoding.encode_documents(model, texts)
@@ -108,6 +109,10 @@ def test_another_model_has_vectors_of_its_own(change):
             next(model.parameters())[1996:2020].add_(0.5)
     elif change == "limit":
         model.max_seq_length = 8
+    elif change == "truncate_dim":
+        model.truncate_dim = 64
+    elif change == "pooling":
+        model[1].pooling_mode = "max"
     else:
         model.prompts = {"query": "", "document": "another: "}
     assert encoding.bi_encoder._shipped(model, "document", texts) is None
