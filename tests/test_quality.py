@@ -163,7 +163,7 @@ def test_find_sets_names_what_is_absent(
     (folder.parent / "cranfield").mkdir()
     found = quality.find_sets([folder], with_wordnet=True)
     ours = [name for name in quality.OWN if "encyclopedia" not in name]
-    assert list(found) == [*ours, "wordnet", "cranfield", "tiny"]
+    assert list(found) == [*ours, "wordnet", "wordnet-reverse", "cranfield", "tiny"]
     assert capsys.readouterr().err == "".join(f"{name}: absent, skipped\n" for name in quality.OWN if name not in ours)
     assert {query.metadata["kind"] for query in found["passages-stress"]().queries} == {"stress"}
 
