@@ -35,6 +35,17 @@ def assert_exact(queries, corpus, k, hits, score):
     assert (np.diff(hits.scores, axis=1) <= 0).all()
 
 
+def many_tie(queries, corpus, k, score):
+    """Whether more vectors lie within rounding of a query's k-th best than `search` looks at for a last place."""
+    queries, corpus = queries.astype(np.float64), corpus.astype(np.float64)
+    if score == "cosine":
+        queries, corpus = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (queries, corpus))
+    scores, k = queries @ corpus.T, min(k, len(corpus))
+    largest = np.linalg.norm(queries, axis=1, keepdims=True) * np.linalg.norm(corpus, axis=1).max()
+    near = np.abs(scores - np.sort(scores, axis=1)[:, -k, None]) <= 8 * (corpus.shape[1] + 64) * 2.0**-24 * largest
+    return near.sum(axis=1).max() > certified.FEW * k
+
+
 @pytest.mark.parametrize("name", FIRST_PASSES)
 @settings(max_examples=120, deadline=None)
 @given(
@@ -55,7 +66,9 @@ def test_never_a_wrong_neighbour(name, make, n, dimension, k, score, block, seed
     assert report.precision == ("certified" if certified.fits(n, min(k, n)) else "float32")
     assert_exact(queries, corpus, k, hits, score)
     plain = exact.search(queries, corpus, k, score=score)
-    assert np.array_equal(hits.indices, plain.indices) and np.array_equal(hits.scores, plain.scores)
+    assert_exact(queries, corpus, k, plain, score)
+    if not many_tie(queries, corpus, k, score):
+        assert np.array_equal(hits.indices, plain.indices) and np.array_equal(hits.scores, plain.scores)
 
 
 def slack_and_error(prepared, queries):

@@ -28,11 +28,11 @@ class Entry:
     level: str
     first_run: int
     """Minutes with an empty cache, on two cores with AVX2."""
-    later: int
-    """Minutes with a full one."""
     download: str
     needs: list[str]
     summary: str
+    later: int | None = None
+    """Minutes with a full one, where that was measured."""
     extras: list[str] = field(default_factory=list)
     """What its setup cell installs with the package."""
     server: bool = False

@@ -50,7 +50,7 @@ def run(build: Path = ROOT / "build", notebooks: Sequence[tuple[Path, str]] | No
     results.sort(key=lambda result: [path for path, _ in notebooks].index(result.path))
     for entry in entries:
         for seconds in (result.seconds for result in results if result.path == entry.path and not result.skipped):
-            stated = f"{entry.first_run} the first time, then {entry.later}"
+            stated = f"{entry.first_run} the first time, {entry.later or 'not measured'} later"
             print(f"{entry.number}: {seconds / 60:.1f} min; the manifest says {stated}")
     pages.write_index(build, results, {entry.path: entry for entry in entries})
     print(f"open {build / 'index.html'}")

@@ -48,7 +48,9 @@ def search(
     """The `k` vectors of `corpus` with the highest score for each of `queries`, best first.
 
     The score of a pair is a float32 dot product that is computed in one way, so the hits are the same to
-    the last bit whatever the `precision`, the `block` or the other queries are. The corpus is read once
+    the last bit whatever the `precision`, the `block` or the other queries are. (Only where more than 1,024 vectors
+    a hit differ by no more than rounding from the last of the best, the last places may go to any of these.) The
+    corpus is read once
     from end to end; only a block of the scores exists at a time (32 MB at the default), whatever the
     size of the corpus, and the best k of all queries.
 
