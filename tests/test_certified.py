@@ -14,13 +14,16 @@ from semsearch_nb.exact.prepared import GROUP
 FIRST_PASSES = [name for name in first_pass.NAMES if first_pass.is_right(name, "cpu")]
 
 
+def in_float64(rows, score):
+    """As they are compared: of length 1 under cosine."""
+    rows = rows.astype(np.float64)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True) if score == "cosine" else rows
+
+
 def assert_exact(queries, corpus, k, hits, score):
     """Every hit's score is right, none comes twice, and none is worse than the true k-th best."""
-    queries, corpus = queries.astype(np.float64), corpus.astype(np.float64)
+    queries, corpus = in_float64(queries, score), in_float64(corpus, score)
     query_lengths, lengths = np.linalg.norm(queries, axis=1), np.linalg.norm(corpus, axis=1)
-    if score == "cosine":
-        queries, corpus = queries / query_lengths[:, None], corpus / lengths[:, None]
-        query_lengths, lengths = np.ones_like(query_lengths), np.ones_like(lengths)
     scores = queries @ corpus.T
     rounding = (corpus.shape[1] + 8) * 2.0**-23 * query_lengths[:, None]
     k = min(k, len(corpus))
@@ -37,9 +40,7 @@ def assert_exact(queries, corpus, k, hits, score):
 
 def many_tie(queries, corpus, k, score):
     """Whether more vectors lie within rounding of a query's k-th best than `search` looks at for a last place."""
-    queries, corpus = queries.astype(np.float64), corpus.astype(np.float64)
-    if score == "cosine":
-        queries, corpus = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (queries, corpus))
+    queries, corpus = in_float64(queries, score), in_float64(corpus, score)
     scores, k = queries @ corpus.T, min(k, len(corpus))
     largest = np.linalg.norm(queries, axis=1, keepdims=True) * np.linalg.norm(corpus, axis=1).max()
     near = np.abs(scores - np.sort(scores, axis=1)[:, -k, None]) <= 8 * (corpus.shape[1] + 64) * 2.0**-24 * largest

@@ -93,7 +93,7 @@ def test_a_damaged_e5_file_is_refused(packaged_file, tmp_path):
 
 
 def test_a_missing_package_names_the_hub_switch(monkeypatch):
-    monkeypatch.setattr(packaged_e5.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(models.PackagedModelError, match="SEMSEARCH_MODELS=hub"):
         packaged_e5.find()
 

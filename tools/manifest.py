@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import nbformat
@@ -31,8 +31,6 @@ class Entry:
     download: str
     needs: list[str]
     summary: str
-    later: int | None = None
-    """Minutes with a full one, where that was measured."""
     extras: list[str] = field(default_factory=list)
     """What its setup cell installs with the package."""
     server: bool = False
@@ -42,7 +40,7 @@ class Entry:
     def number(self) -> str:
         return self.file[:2]
 
-    @property
+    @cached_property
     def reading(self) -> int:
         """Minutes to read text and code, at 150 words a minute; exercises take their own time."""
         cells = nbformat.read(self.path, as_version=4).cells[1:]  # the first is generated

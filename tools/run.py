@@ -48,11 +48,12 @@ def run(build: Path = ROOT / "build", notebooks: Sequence[tuple[Path, str]] | No
                 print(result.error, flush=True)
             results.append(result)
     results.sort(key=lambda result: [path for path, _ in notebooks].index(result.path))
-    for entry in entries:
-        for seconds in (result.seconds for result in results if result.path == entry.path and not result.skipped):
-            stated = f"{entry.first_run} the first time, {entry.later or 'not measured'} later"
-            print(f"{entry.number}: {seconds / 60:.1f} min; the manifest says {stated}")
-    pages.write_index(build, results, {entry.path: entry for entry in entries})
+    entry_of = {entry.path: entry for entry in entries}
+    for result in results:
+        if result.path in entry_of and not result.skipped:
+            entry = entry_of[result.path]
+            print(f"{entry.number}: {result.seconds / 60:.1f} min; the manifest says {entry.first_run} the first time")
+    pages.write_index(build, results, entry_of)
     print(f"open {build / 'index.html'}")
     return results
 

@@ -75,7 +75,7 @@ def header(entries: Sequence[Entry], position: int) -> str:
     facts = [
         f"Level: {entry.level}",
         f"{entry.reading} min to read",
-        f"runs in {minutes(entry)} min on two cores",
+        f"runs in {entry.first_run} min on two cores",
         f"Download: {entry.download}",
         f"Needs: {needs}",
     ]
@@ -107,11 +107,6 @@ except ImportError:
 settings = semsearch_nb.configure()  # or configure(data="full", models="hub")"""
 
 
-def minutes(entry: Entry) -> str:
-    """Of the first run and of later ones."""
-    return f"{entry.first_run}" + (f", later {entry.later}" if entry.later and entry.later != entry.first_run else "")
-
-
 def badge(entry: Entry) -> str:
     target = repository().replace("https://github.com", "https://colab.research.google.com/github")
     return f"[![Open {entry.number} in Colab]({BADGE})]({target}/blob/main/notebooks/{entry.file})"
@@ -124,7 +119,7 @@ def table(entries: Sequence[Entry], *, link: str, badges: bool = False) -> str:
         "what you learn": lambda e: e.summary,
         "level": lambda e: e.level,
         "minutes to read": lambda e: str(e.reading),
-        "minutes to run": minutes,
+        "minutes to run": lambda e: str(e.first_run),
     }
     if badges:
         columns["Colab"] = badge

@@ -30,23 +30,23 @@ SMALL = {
 }
 # A table's name: the model's role, the kind of its texts, and whose documents and queries they are. MiniLM has no
 # prompts, so a table serves both kinds; e5 takes questions as queries on both sides.
-TABLES: dict[str, tuple[str, encoding.Kind, dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]] = {
-    "minilm-wordnet": ("symmetric", "document", {"wordnet": ("test",)}, {"wordnet": ("test", "reverse")}),
-    "minilm": ("symmetric", "document", SMALL, SMALL),
-    "e5-passage": ("asymmetric", "document", {"passages": ("test",), "encyclopedia": ("test",)}, {}),
+TABLES: dict[str, tuple[str, encoding.Kind, tuple[str, ...], dict[str, tuple[str, ...]]]] = {
+    "minilm-wordnet": ("symmetric", "document", ("wordnet",), {"wordnet": ("test", "reverse")}),
+    "minilm": ("symmetric", "document", tuple(SMALL), SMALL),
+    "e5-passage": ("asymmetric", "document", ("passages", "encyclopedia"), {}),
     "e5-query": (
         "asymmetric",
         "query",
-        {"questions": ("test",)},
+        ("questions",),
         SMALL | {"encyclopedia": ("test", "fr", "es"), "wordnet": ("reverse",)},
     ),
 }
 
 
-def lists(documents: dict[str, tuple[str, ...]], queries: dict[str, tuple[str, ...]]) -> Iterator[list[str]]:
-    """The texts of each collection and split, documents before queries."""
-    for name, splits in documents.items():
-        yield datasets.load(name, split=splits[0]).document_texts
+def lists(documents: tuple[str, ...], queries: dict[str, tuple[str, ...]]) -> Iterator[list[str]]:
+    """The documents of some collections, then the queries of some splits."""
+    for name in documents:
+        yield datasets.load(name).document_texts
     for name, splits in queries.items():
         for split in splits:
             collection = datasets.load(name, split=split)

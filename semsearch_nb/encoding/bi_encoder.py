@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from semsearch_nb.encoding import shipped
 from semsearch_nb.encoding.engines import Runner, settle
-from semsearch_nb.encoding.tokens import Kind, Truncation, TruncationWarning, as_report, limit_of, prompt, truncation
+from semsearch_nb.encoding.tokens import Kind, Truncation, TruncationWarning, as_report, prompt, truncation
 from semsearch_nb.foundation import cache, settings
 from semsearch_nb.models import fingerprints
 from semsearch_nb.vectors import FloatArray, as_texts
@@ -81,7 +81,7 @@ def encode(
         raise ValueError(f"kind must be 'query' or 'document', not {kind!r}")
     found = _shipped(model, kind, texts) if use_cache and engine is None and precision is None else None
     if found is not None and found.known.all():
-        vectors, report = found.vectors, as_report(found.tokens, limit_of(model))
+        vectors, report = found.vectors, as_report(found.tokens, model)
     else:
         missing = texts if found is None else [texts[row] for row in np.flatnonzero(~found.known)]
         job = _Job(settle(model, engine, precision, batch_size), kind, texts)
@@ -94,9 +94,8 @@ def encode(
                 vectors = _compute(job, missing, bar)
             report = job.report(missing)
         if found is not None:
-            computed, vectors = vectors, np.empty((len(texts), vectors.shape[1]), dtype=np.float32)
-            vectors[found.known], vectors[~found.known] = found.vectors, computed
-            report += as_report(found.tokens, limit_of(model))
+            found.vectors[~found.known] = vectors
+            vectors, report = found.vectors, report + as_report(found.tokens[found.known], model)
     if report.n_truncated:
         warnings.warn(f"{kind}: {report}", TruncationWarning, stacklevel=3)
     return vectors

@@ -9,7 +9,6 @@ was changed costs its own encoding and no other. Made by `tools/vectors.py`; the
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from semsearch_nb.foundation import packages
 from semsearch_nb.foundation.storage import checksum
 from semsearch_nb.vectors import FloatArray
 
@@ -36,11 +36,11 @@ class Table(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Which texts are known, and the vectors and lengths in tokens of those, in their order."""
+    """Which of n texts are known, and their vectors and lengths in tokens; rows of the others are to be filled."""
 
-    known: np.ndarray[Any, np.dtype[np.bool_]]
-    vectors: FloatArray
-    tokens: np.ndarray[Any, np.dtype[np.int64]]
+    known: np.ndarray[Any, np.dtype[np.bool_]]  # (n,)
+    vectors: FloatArray  # (n, dimension)
+    tokens: np.ndarray[Any, np.dtype[np.int64]]  # (n,), 0 where a text is not known
 
 
 def look_up(name: str, revision: str, prompt: str, limit: int, texts: Sequence[str]) -> Found | None:
@@ -51,19 +51,18 @@ def look_up(name: str, revision: str, prompt: str, limit: int, texts: Sequence[s
         prompt: what it puts before a text.
         limit: its `max_seq_length`.
     """
-    asked = hashes(texts)
-    known, vectors, tokens = np.zeros(len(texts), dtype=bool), None, np.zeros(len(texts), dtype=np.int64)
-    for table in _tables(name, revision, prompt, limit):
+    tables = _tables(name, revision, prompt, limit)
+    if not tables:
+        return None
+    asked, known, tokens = hashes(texts), np.zeros(len(texts), dtype=bool), np.zeros(len(texts), dtype=np.int64)
+    vectors = np.empty((len(texts), tables[0].codes.shape[1]), dtype=np.float32)
+    for table in tables:
         rows = np.searchsorted(table.hashes, asked).clip(max=len(table.hashes) - 1)
         here = table.hashes[rows] == asked
-        if vectors is None:
-            vectors = np.empty((len(texts), table.codes.shape[1]), dtype=np.float32)
         rows = rows[here]
         vectors[here] = table.codes[rows].astype(np.float32) * table.scales[rows, None]
         tokens[here], known = table.tokens[rows], known | here
-    if vectors is None or not known.any():
-        return None
-    return Found(known, vectors[known], tokens[known])
+    return Found(known, vectors, tokens) if known.any() else None
 
 
 def hashes(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint64]]:
@@ -80,8 +79,7 @@ def quantise(vectors: FloatArray) -> tuple[np.ndarray[Any, np.dtype[np.int8]], F
 
 def folder() -> Path | None:
     """Where the package lies, which is never imported."""
-    spec = importlib.util.find_spec(PACKAGE)
-    return Path(spec.origin).parent if spec and spec.origin else None
+    return packages.folder(PACKAGE)
 
 
 @lru_cache(maxsize=8)

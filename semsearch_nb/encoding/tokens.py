@@ -73,18 +73,17 @@ def prompt(model: Model, kind: str) -> str:
 
 def truncation(model: Model, texts: Sequence[str], kind: Kind = "document") -> Truncation:
     """Count, without encoding, how much of the texts lies past the model's `max_seq_length`."""
-    before, texts = prompt(model, kind), as_texts(texts)
-    return count_truncated(model, [before + text for text in texts])
+    return as_report(lengths(model, texts, kind), model)
 
 
 def count_truncated(model: Model, inputs: Sequence[Any]) -> Truncation:
     """The report on texts with their prompts, or on pairs of texts."""
-    parts = [_lengths(model.tokenizer, inputs[start : start + AT_ONCE]) for start in range(0, len(inputs), AT_ONCE)]
-    return as_report(np.concatenate(parts).astype(np.int64), limit_of(model))
+    return as_report(_count(model, inputs), model)
 
 
-def as_report(lengths: IntArray, limit: int | None) -> Truncation:
+def as_report(lengths: IntArray, model: Model) -> Truncation:
     """The report on inputs of these lengths in tokens."""
+    limit = _limit(model)
     past = np.maximum(lengths - (limit or NO_LIMIT), 0)
     return Truncation(
         n_texts=len(lengths),
@@ -99,10 +98,15 @@ def as_report(lengths: IntArray, limit: int | None) -> Truncation:
 def lengths(model: Model, texts: Sequence[str], kind: Kind) -> IntArray:
     """The tokens of each text, prompt included."""
     before = prompt(model, kind)
-    return np.array(_lengths(model.tokenizer, [before + text for text in texts]), dtype=np.int64)
+    return _count(model, [before + text for text in as_texts(texts)])
 
 
-def limit_of(model: Model) -> int | None:
+def _count(model: Model, inputs: Sequence[Any]) -> IntArray:
+    parts = [_lengths(model.tokenizer, inputs[start : start + AT_ONCE]) for start in range(0, len(inputs), AT_ONCE)]
+    return np.concatenate(parts).astype(np.int64)
+
+
+def _limit(model: Model) -> int | None:
     """How many tokens the model reads; None where it has no limit."""
     tokenizer, limit = model.tokenizer, model.max_seq_length
     if isinstance(tokenizer, Tokenizer) and tokenizer.truncation:

@@ -1,1 +1,1 @@
-"""What every room stands on: the settings, folders that are written all or nothing, downloads, threads."""
+"""What every room stands on: settings, folders written all or nothing, downloads, installed packages, threads."""

