@@ -15,8 +15,8 @@ notebooks: $(VENV)/.ready-run ## run every notebook and write pages into build/;
 
 test: lint ## lint, types, tests, and every notebook compared with its committed outputs
 	$(BIN)/python tools/notebooks.py sync --check
-	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest --nbval notebooks
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest --nbval notebooks -n 2 --dist loadfile
 
 test-all: test ## the same, and the tests that take minutes: full data, models of the hub, other runners
 	$(BIN)/python -m pytest -m slow

@@ -21,7 +21,7 @@ __all__ = ["__version__", "configure"]
 # `from semsearch_nb import plots`: what a notebook imports is found without its room's name.
 _ROOMS = {
     "teaching": ("environment", "exercises", "highlighting", "plots", "search_box"),
-    "foundation": ("cache", "download", "settings", "storage", "threads"),
+    "foundation": ("cache", "download", "hub_cache", "settings", "storage", "threads"),
     "encoding": ("openvino_engine", "shipped"),
     "models": ("fingerprints", "packaged_e5", "packaged_minilm", "packaged_reranker"),
 }

@@ -214,10 +214,10 @@ def test_digits_that_no_other_processor_repeats_are_found(text, found):
 def test_outputs_are_made_in_one_precision_unless_the_user_says_otherwise():
     for before, after in (({}, "float32"), ({"SEMSEARCH_PRECISION": ""}, "float32")):
         committed.fix_precision(before)
-        assert before == {"SEMSEARCH_PRECISION": after}
+        assert before == {"SEMSEARCH_PRECISION": after, "HF_HUB_OFFLINE": "1"}
     chosen = {"SEMSEARCH_PRECISION": "int8"}
     committed.fix_precision(chosen)
-    assert chosen == {"SEMSEARCH_PRECISION": "int8"}
+    assert chosen["SEMSEARCH_PRECISION"] == "int8"
 
 
 def test_opening_and_saving_a_notebook_in_jupyterlab_changes_nothing(tmp_path, monkeypatch):
@@ -254,3 +254,20 @@ def test_nbval_and_refresh_compute_in_the_same_precision(tmp_path, monkeypatch):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--nbval", "-q", str(tmp_path)]
     answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert "1 passed" in answer.stdout, answer.stdout + answer.stderr
+
+
+def test_a_picture_is_stale_when_its_cell_or_its_plot_changes(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.ipynb", PICTURE)
+    notebook = nbformat.read(path, as_version=4)
+    assert run.execute(notebook, tmp_path) is None
+    committed.save(notebook, path)
+    cell = nbformat.read(path, as_version=4).cells[1]
+    (picture,) = committed.pictures(cell)
+    assert picture["code"] == committed.drawing_code(cell)
+    changed = code(cell.source.replace("(1, 1)", "(2, 2)"))
+    assert picture["code"] != committed.drawing_code(changed)
+    shutil.copytree(committed.PLOTS, tmp_path / "plots")
+    monkeypatch.setattr(committed, "PLOTS", tmp_path / "plots")
+    assert picture["code"] == committed.drawing_code(cell)
+    (tmp_path / "plots" / "style.py").open("a").write("\n# show draws otherwise now\n")
+    assert picture["code"] != committed.drawing_code(cell)

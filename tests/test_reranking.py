@@ -86,7 +86,7 @@ def test_it_lifts_questions_that_share_words_with_their_answer_on_topics_kept_ou
     """Every third topic was held out; where no word is shared nothing is won, as notebook 05 shows."""
     texts = passages.document_texts
     asked = passages.with_queries(passages.split()[1].queries[::2])
-    found = retrieval.Dense(models.load("symmetric"), texts).search(asked.query_texts, k=30)
+    found = retrieval.Dense(models.load("symmetric"), texts).search(asked.query_texts, k=10)
     reranked = reranking.rerank(asked.query_texts, found, model, texts=texts)
     both = reranking.Pipeline(lexical.BM25(texts), model, texts).combine(found, reranked)
     row_of = {document: row for row, document in enumerate(passages.document_ids)}

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import MutableMapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
 # What outputs are made and compared with. bfloat16, the default of some processors, differs in the second decimal;
-# the two engines in float32 agree to 1e-6, so each machine takes the one it has.
-FIXED = {"SEMSEARCH_PRECISION": "float32"}
+# the two engines in float32 agree to 1e-6, so each machine takes the one it has. No hub is asked: what plain library
+# code loads is the installed model everywhere.
+FIXED = {"SEMSEARCH_PRECISION": "float32", "HF_HUB_OFFLINE": "1"}
 IGNORED = "nbval-ignore-output"  # nbval runs the cell and does not compare what it prints
 HIDDEN = "remove-cell"  # a check: run, and left out of the pages
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["hide-input", HIDDEN]}
+
+PLOTS = Path(__file__).resolve().parents[1] / "semsearch_nb" / "teaching" / "plots"
 
 NUMBER = r"[-+]?\d+\.\d+"
 WITH_INTERVAL = re.compile(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]")
@@ -66,9 +70,25 @@ def _last_digit(number: str) -> float:
     return float(10 ** -len(number.partition(".")[2]))
 
 
+def drawing_code(cell: Any) -> str:
+    """A hash of the code that draws a cell's pictures: its own, and the modules of the plots that it calls."""
+    called = [f"def {name}(" for name in re.findall(r"\bplots\.(\w+)", cell.source)]
+    modules = [file.read_text(encoding="utf-8") for file in sorted(PLOTS.glob("*.py"))]
+    used = [text for text in modules if any(name in text for name in called)]
+    return sha256("\n".join([cell.source, *used]).encode()).hexdigest()[:16]
+
+
+def pictures(cell: Any) -> list[Any]:
+    """The metadata of the pictures in a cell's outputs."""
+    return [out.metadata["image/png"] for out in cell.get("outputs", []) if "image/png" in out.get("data", {})]
+
+
 def save(notebook: Any, path: Path) -> None:
-    """Write a notebook, cleaned."""
+    """Write a notebook that has just run, cleaned; each picture says by which code it was drawn."""
     nbformat.validate(clean(notebook))
+    for cell in notebook.cells:
+        for picture in pictures(cell):
+            picture["code"] = drawing_code(cell)
     path.write_text(as_text(notebook), encoding="utf-8")
 
 

