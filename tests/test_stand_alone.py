@@ -44,6 +44,20 @@ def test_it_runs_in_an_empty_file_and_prints(source, environment, tmp_path):
     assert answer.stdout.strip()
 
 
+def test_the_name_loads_the_whole_model_and_says_nothing(environment):
+    """With its limit, pooling and normalisation: the loader falls back to defaults in silence."""
+    program = (
+        "import semsearch_nb; semsearch_nb.hub_cache.use_packaged(); from sentence_transformers import *\n"
+        "model = SentenceTransformer('all-MiniLM-L6-v2')\n"
+        "print(model.max_seq_length, [type(module).__name__ for module in model])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout == "256 ['Transformer', 'Pooling', 'Normalize']\n"
+    assert answer.stderr == ""
+
+
 def test_there_are_some_of_each_library():
     sources = "\n".join(cell.values[0] for cell in CELLS)
     for wanted in ("SentenceTransformer(", "encode_query", "encode_document", "semantic_search", "topk", "hnswlib"):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from pathlib import Path
 
 from huggingface_hub import constants
+from huggingface_hub.utils import disable_progress_bars
 
 from semsearch_nb.foundation import download, packages, settings
 
 MODEL = "models--sentence-transformers--all-MiniLM-L6-v2"
-COMMIT = "packaged"  # what stands where the hub names a commit
+COMMIT = "53aa51172d142c89d9012cce15ae4d6cc0ca6895"  # forty digits as of a commit, here the file's checksum: else
+# the loader finds no list of modules, and makes a model of its own that reads 512 tokens and does not normalise
 
 
 def use_packaged() -> None:
@@ -27,7 +30,9 @@ def use_packaged() -> None:
     folder = settings.current().cache_dir / "hub"
     fill(folder, package / "model")
     os.environ |= {"HF_HUB_CACHE": str(folder), "HF_HUB_OFFLINE": "1"}
-    os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_VERBOSITY": "error", "TRANSFORMERS_VERBOSITY": "error"}
+    os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    disable_progress_bars()
+    logging.getLogger("huggingface_hub.hf_api").setLevel(logging.ERROR)  # it would say that it is offline
     constants.HF_HUB_CACHE, constants.HF_HUB_OFFLINE = str(folder), True
 
 

@@ -56,7 +56,7 @@ def _all_ten(answer: Any, *, index: Any, truth: benchmark.Truth) -> str | None:
 def _what_was_counted(given: float, each: Any) -> str:
     if abs(given - each.mean()) <= 0.01:
         return "this is the mean recall; count the words, each as complete or not"
-    if abs(given - (each == 1).sum()) <= 3:
+    if given > 1 and abs(given - (each == 1).sum()) <= 3:
         return "this is a number of words; a share is asked for"
     if abs(given - (each > 0).mean()) <= 0.01:
         return "this counts words that find at least one neighbour"
