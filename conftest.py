@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from committed import fix_precision
+from committed import fix_environment
 
 URL, ARCHIVE = "SEMSEARCH_ELASTICSEARCH_URL", "SEMSEARCH_ELASTICSEARCH_ARCHIVE"
 ARCHIVES = sorted((Path(__file__).resolve().parents[1] / "shared" / "elasticsearch").glob("elasticsearch-*.zip"))
@@ -17,7 +17,7 @@ if ARCHIVES and not os.environ.get(URL):
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("nbval", False):
-        fix_precision()
+        fix_environment()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

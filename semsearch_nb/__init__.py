@@ -21,9 +21,9 @@ __all__ = ["__version__", "configure"]
 # `from semsearch_nb import plots`: what a notebook imports is found without its room's name.
 _ROOMS = {
     "teaching": ("environment", "exercises", "highlighting", "plots", "search_box"),
-    "foundation": ("cache", "download", "hub_cache", "settings", "storage", "threads"),
+    "foundation": ("cache", "download", "settings", "storage", "threads"),
     "encoding": ("openvino_engine", "shipped"),
-    "models": ("fingerprints", "packaged_e5", "packaged_minilm", "packaged_reranker"),
+    "models": ("fingerprints", "hub_cache", "packaged_e5", "packaged_minilm", "packaged_reranker"),
 }
 _ROOM_OF = {module: room for room, modules in _ROOMS.items() for module in modules}
 

@@ -195,6 +195,11 @@ def test_three_exercises_and_a_quiz_of_two_questions_are_asked_and_solved(entry)
     asked = [name_of(call) for call, _ in checks_of(entry.path)]
     assert sorted(asked) == sorted(wanted)
     assert {name_of(call) for call, _ in checks_of(entry.solutions)} == wanted
+    own, solved = (
+        {(name_of(call), *(keyword.arg for keyword in call.keywords)) for call, _ in checks_of(path)}
+        for path in (entry.path, entry.solutions)
+    )
+    assert own == solved
 
 
 @each_entry

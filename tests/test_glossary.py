@@ -4,12 +4,13 @@ import re
 import string
 from pathlib import Path
 
+import manifest
 import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
-NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+NOTEBOOKS = manifest.source_notebooks()
 SECTIONS = dict(re.findall(r"^## (.+)\n\n(.+)$", PAGE, flags=re.MULTILINE))
 LINK = re.compile(r"glossary\.md#([^)\s\"]+)")
 PUNCTUATION = str.maketrans("", "", string.punctuation.replace("-", "").replace("_", ""))

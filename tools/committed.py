@@ -25,7 +25,7 @@ NUMBER = r"[-+]?\d+\.\d+"
 WITH_INTERVAL = re.compile(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]")
 
 
-def fix_precision(environment: MutableMapping[str, str] = os.environ) -> None:
+def fix_environment(environment: MutableMapping[str, str] = os.environ) -> None:
     """Make the kernels that start from now on compute what committed outputs show; what a user sets stays."""
     for name, value in FIXED.items():
         environment[name] = environment.get(name) or value

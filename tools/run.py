@@ -13,7 +13,7 @@ from typing import Any
 import nbformat
 import pages
 import psutil
-from committed import fix_precision, save
+from committed import fix_environment, save
 from manifest import ROOT, read_manifest, source_notebooks
 from nbclient import NotebookClient
 from nbclient.exceptions import CellControlSignal, DeadKernelError
@@ -98,7 +98,7 @@ def execute(notebook: Any, folder: Path) -> str | None:
 
 def refresh(names: Sequence[str] = ()) -> list[str]:
     """Execute notebooks in place and save them in a form that does not change from run to run."""
-    fix_precision()
+    fix_environment()
     errors = []
     for path in matching(source_notebooks(), names):
         notebook = nbformat.read(path, as_version=4)

@@ -35,6 +35,7 @@ from semsearch_nb import datasets, evaluation, exact
 from semsearch_nb.datasets import Collection, full, quora, squad
 from semsearch_nb.evaluation import Interval
 from semsearch_nb.models import packaged_minilm
+from semsearch_nb.teaching import environment
 
 SEED = 0
 MAX_TOKENS = 128  # in training; the base's own limit holds where it is measured
@@ -197,10 +198,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, (task, collection) in measured.items():
         rows.append(measure(name, task, collection, models))
         print(rows[-1], flush=True)
-    import sentence_transformers
-    import transformers
-
-    libraries = {"sentence-transformers": sentence_transformers, "transformers": transformers, "torch": torch}
     report = {
         "pairs": options.pairs,
         "batch": options.batch,
@@ -208,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "seed": SEED,
         "seconds": seconds,
         "losses": losses,
-        "versions": {name: library.__version__ for name, library in libraries.items()},
+        "versions": {name: environment.version(name) for name in ("sentence-transformers", "transformers", "torch")},
         "rows": [asdict(row) for row in rows],
     }
     options.output.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -105,20 +105,21 @@ def hub_answers() -> bool:
 
 def commit(model: str) -> str | None:
     """The commit of a hub's model that is in the hub's cache, or None where there is none."""
-    ref = _in_hub_cache(model) / "refs" / "main"
+    ref = in_hub_cache(model) / "refs" / "main"
     return ref.read_text().strip() if ref.is_file() else None
 
 
 def drop_damaged(model: str) -> bool:
     """Remove the files of a hub's model from the hub's cache whose content is not the expected, if any."""
-    damaged = [file for file in (_in_hub_cache(model) / "blobs").glob("*") if not _is_whole(file)]
+    damaged = [file for file in (in_hub_cache(model) / "blobs").glob("*") if not _is_whole(file)]
     for file in damaged:
         file.unlink()
     return bool(damaged)
 
 
-def _in_hub_cache(model: str) -> Path:
-    return Path(constants.HF_HUB_CACHE, f"models--{model.replace('/', '--')}")
+def in_hub_cache(model: str, root: Path | None = None) -> Path:
+    """Where a hub's model lies in the hub's cache, or in another with the folder `root`."""
+    return Path(root or constants.HF_HUB_CACHE, f"models--{model.replace('/', '--')}")
 
 
 def _is_whole(file: Path) -> bool:

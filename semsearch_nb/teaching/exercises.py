@@ -8,7 +8,7 @@ in `semsearch_nb.teaching.answers`, out of sight.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -40,10 +40,14 @@ class Task:
 
     test: Callable[..., str | None]
     """Called with the answer and what `check` was given; returns None where the answer is right, else a hint."""
-    because: str | Callable[..., str] = field(default="")
+    because: str | Callable[..., str] = ""
     """What is said of a right answer; a function is called like `test`."""
+    wants_function: bool = False
+    """Whether the answer is a function; anything else gets a hint before `test` is called."""
 
     def look_at(self, answer: Any, **given: Any) -> tuple[bool, str]:
+        if self.wants_function and not callable(answer):
+            return False, "put the function itself into answer, without calling it"
         hint = self.test(answer, **given)
         if hint:
             return False, hint
@@ -93,3 +97,21 @@ def close(answer: Any, expected: float, tolerance: float, hint: str) -> str | No
     if isinstance(answer, (bool, str)) or np.ndim(answer) != 0:
         return f"one number is expected, not {answer!r:.60}"
     return None if abs(float(answer) - expected) <= tolerance else hint
+
+
+def number(answer: Any, expected: float, tolerance: float, hint: str, mistakes: Mapping[str, float]) -> str | None:
+    """None where the answer is right, else a hint.
+
+    Args:
+        hint: what is said of a wrong number in general.
+        mistakes: what is said instead of the numbers that come out of a known mistake.
+
+    >>> number(0.9, 0.8, 0.01, "look again", {"this is the other half": 0.9})
+    'this is the other half'
+    """
+    general = close(answer, expected, tolerance, hint)
+    if general != hint:  # right, or no number at all
+        return general
+    if close(answer, 100 * expected, 100 * tolerance, hint) is None:
+        return "this is a hundred times too large; is it a percentage?"
+    return next((said for said, value in mistakes.items() if close(answer, value, tolerance, said) is None), hint)

@@ -12,7 +12,7 @@ from semsearch_nb import encoding, exact
 from semsearch_nb.datasets import Collection
 from semsearch_nb.evaluation import ndcg_at_k
 from semsearch_nb.lexical import BM25
-from semsearch_nb.teaching.exercises import Choice, Task
+from semsearch_nb.teaching.exercises import Choice, Task, number
 from semsearch_nb.vectors import FloatArray
 
 JELLYFISH = "Jellyfish"
@@ -39,23 +39,19 @@ def finds_jellyfish(
 
 def only_model(answer: Any, *, runs: Mapping[str, Any], passages: Collection) -> str | None:
     """A hint unless the answer is the number of questions that only the model puts right."""
-    if isinstance(answer, (bool, str)):
-        return "a number is expected: how many questions"
     qrels = passages.where(kind="natural").qrels
     by_words, by_model = (ndcg_at_k(run, qrels, k=1) > 0 for run in _in_order(runs))
-    number, known = (
-        float(answer),
+    return number(
+        answer,
+        (by_model & ~by_words).sum(),
+        0,
+        "`values > 0` gives a truth value for each question; compare those of both methods",
         {
-            int(
-                by_model.sum()
-            ): "this counts all questions that the model puts right; BM25 puts most of these right too",
-            int((by_words & ~by_model).sum()): "this is the other way round: BM25 is right and the model is not",
-            int((by_words != by_model).sum()): "this counts both ways round; keep those that the model puts right",
+            "this counts all questions that the model puts right; BM25 puts most of these right too": by_model.sum(),
+            "this is the other way round: BM25 is right and the model is not": (by_words & ~by_model).sum(),
+            "this counts both ways round; keep those that the model puts right": (by_words != by_model).sum(),
         },
     )
-    if number == int((by_model & ~by_words).sum()):
-        return None
-    return known.get(int(number), "`values > 0` gives a truth value for each question; compare those of both methods")
 
 
 def _in_order(runs: Mapping[str, Any]) -> Sequence[Any]:

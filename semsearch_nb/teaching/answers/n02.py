@@ -32,8 +32,6 @@ def _memory(answer: Any) -> str | None:
 
 
 def _in_parts(answer: Any, *, query: Any, corpus: Any) -> str | None:
-    if not callable(answer):
-        return "put the function itself into answer, without calling it"
     whole = exact.search(query, corpus, k=K).indices[0].tolist()
     found, seen = _watched(answer, query, corpus)
     if not seen:
@@ -97,5 +95,5 @@ ANSWERS = {
             "c": "more hits a query add documents below the same few. They stay in the first places.",
         },
     ),
-    "3": Task(_in_parts, because="this is how a search runs on several machines."),
+    "3": Task(_in_parts, because="this is how a search runs on several machines.", wants_function=True),
 }

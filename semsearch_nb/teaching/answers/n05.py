@@ -6,8 +6,7 @@ from typing import Any
 
 from semsearch_nb import evaluation
 from semsearch_nb.datasets import Collection
-from semsearch_nb.teaching.answers.numbers import number
-from semsearch_nb.teaching.exercises import Choice, Task
+from semsearch_nb.teaching.exercises import Choice, Task, number
 from semsearch_nb.vectors import Hits
 
 POOL = 100
@@ -47,8 +46,6 @@ def _what_reordering_adds(answer: Any, *, pool: Hits, asked: Collection) -> str:
 
 
 def _perfect_order(answer: Any, *, first: Hits, asked: Collection) -> str | None:
-    if not callable(answer):
-        return "put the function itself into answer, without calling it"
     if answer([4, 7, 1, 9], {1, 9}) is None:
         return "the function returns nothing; sorting a list in place returns None"
     if list(answer([3, 2], set())) != [3, 2]:
@@ -108,5 +105,5 @@ ANSWERS = {
             "c": "vectors have a length that can be made 1. A cross-encoder gives one number for a pair, and no vector",
         },
     ),
-    "3": Task(_perfect_order, because=_limit_of_ndcg),
+    "3": Task(_perfect_order, because=_limit_of_ndcg, wants_function=True),
 }

@@ -7,8 +7,7 @@ from typing import Any
 
 from semsearch_nb import evaluation, retrieval
 from semsearch_nb.datasets import Collection
-from semsearch_nb.teaching.answers.numbers import number
-from semsearch_nb.teaching.exercises import Choice, Task
+from semsearch_nb.teaching.exercises import Choice, Task, number
 
 ALIKE = (1.0, 1.0)
 
@@ -49,8 +48,6 @@ def _price(answer: Any, *, retrievers: Sequence[retrieval.Retriever], parts: Map
 
 
 def _best_of(answer: Any, *, found: Sequence[tuple[str, float]]) -> str | None:
-    if not callable(answer):
-        return "put the function itself into answer, without calling it"
     if list(answer([])):
         return "without hits there is no topic, so an empty list is expected"
     negative = [("a", -2.0), ("b", -1.0), ("a", -3.0)]  # as logits can be
@@ -103,5 +100,5 @@ ANSWERS = {
             "c": "this is true, yet a score can be compared between questions on new texts too. Look at how it is made",
         },
     ),
-    "3": Task(_best_of, because=_how_many),
+    "3": Task(_best_of, because=_how_many, wants_function=True),
 }
