@@ -7,12 +7,12 @@ They come from `notebooks/manifest.toml`, the address in `pyproject.toml`, the p
 from __future__ import annotations
 
 import json
-import re
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nbformat
+import rooms
 from committed import as_text
 from manifest import ROOT, Entry, read_manifest, repository, source_notebooks
 
@@ -31,11 +31,8 @@ def sync(check: bool = False) -> list[str]:
         own = cells | {"setup": setup(entry)}
         stale += update_notebook(entry.path, own | {"header": header(entries, position)}, check)
         stale += update_notebook(entry.solutions, own | {"header": solutions_header(entry)}, check)
-    readme = ROOT / "README.md"
-    block = f"<!-- notebooks -->\n{table(entries, link='notebooks/{file}', badges=True)}\n<!-- /notebooks -->"
-    text = readme.read_text(encoding="utf-8")
-    fresh = re.sub(r"<!-- notebooks -->.*<!-- /notebooks -->", lambda _: block, text, flags=re.DOTALL)
-    stale += write_if_changed(readme, fresh.encode(), check)
+    stale += update_page("README.md", {"notebooks": table(entries, link="notebooks/{file}", badges=True)}, check)
+    stale += update_page("ARCHITECTURE.md", {"picture": rooms.picture(), "rooms": rooms.table()}, check)
     for path in source_notebooks():
         for file, picture in pictures(path).items():
             stale += write_if_changed(ROOT / file, picture, check)
@@ -48,6 +45,15 @@ def update_notebook(path: Path, cells: dict[str, str], check: bool) -> list[str]
     for cell in notebook.cells:
         cell.source = cells.get(cell.metadata.get("semsearch", ""), cell.source)
     return write_if_changed(path, as_text(notebook).encode(), check)
+
+
+def update_page(name: str, blocks: dict[str, str], check: bool) -> list[str]:
+    """Put generated text between the comments `<!-- name -->` and `<!-- /name -->` of a page."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for block, fresh in blocks.items():
+        start, end = f"<!-- {block} -->\n", f"\n<!-- /{block} -->"
+        text = text[: text.index(start) + len(start)] + fresh + text[text.index(end) :]
+    return write_if_changed(ROOT / name, text.encode(), check)
 
 
 def pictures(path: Path) -> dict[str, bytes]:
