@@ -47,10 +47,18 @@ def read_back(client: Elasticsearch, name: str) -> tuple[int, int]:
     return len(set(ids)), len(ids) - len(set(ids))
 
 
-def make(client: Elasticsearch, name: str, dimension: int, **options: int) -> elastic.ElasticIndex:
-    index = elastic.create_index(client, name, {"text": "text"}, dimension=dimension, model=MODEL, **options)
+def make(
+    client: Elasticsearch, name: str, dimension: int, *, shards: int = 1, replicas: int = 0
+) -> elastic.ElasticIndex:
+    index_options = {"type": "hnsw", "m": 16, "ef_construction": 100}
+    vector = {"type": "dense_vector", "dims": dimension, "similarity": "dot_product", "index_options": index_options}
+    client.indices.create(
+        index=name,
+        mappings={"_meta": {"model": MODEL}, "properties": {"text": {"type": "text"}, "vector": vector}},
+        settings={"number_of_shards": shards, "number_of_replicas": replicas},
+    )
     wait_for_green(client)
-    return index
+    return elastic.open_index(client, name, model=MODEL)
 
 
 def wait_for_green(client: Elasticsearch) -> float:

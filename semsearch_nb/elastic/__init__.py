@@ -1,12 +1,13 @@
 """Elasticsearch: documents beside their vectors, on one machine or many. Taught in notebook 06.
 
     client = elastic.connect()                      # or elastic.local_server().connect()
-    index = elastic.create_index(client, "passages", {"text": "text", "year": "integer"},
-                                 dimension=384, model="all-MiniLM-L6-v2", kind="int8_hnsw")
+    client.indices.create(index="passages", mappings={"_meta": {"model": "all-MiniLM-L6-v2"}, "properties": {…}})
+    index = elastic.open_index(client, "passages", model="all-MiniLM-L6-v2")
     print(elastic.index_documents(index, ({"id": "p1", "text": "…", "year": 1905, "vector": vector}, …)))
-    hits = index.search(queries, k=10, filter={"year": {"gte": 1900}})
+    hits = index.search(queries, k=10, filter={"range": {"year": {"gte": 1900}}})
 
-The client is the official one; everything that is not here is done with it. It needs the extra
+The client is the official one, and requests are in its own words. Here is what it lacks: a server of one's own, a
+bulk that can be resumed and says what became of each document, and hits with cosines. It needs the extra
 `elastic`: `pip install "semsearch-nb[elastic]"`.
 """
 
@@ -17,9 +18,8 @@ from semsearch_nb.foundation.download import DownloadError
 try:
     from semsearch_nb.elastic.bulk import IndexingError, Rejected, Report, index_documents
     from semsearch_nb.elastic.connection import DOCKER, ElasticError, NoAnswerError, connect
-    from semsearch_nb.elastic.index import KINDS, create_index, open_index, swap_alias, vector_bytes
+    from semsearch_nb.elastic.index import KINDS, ElasticIndex, open_index, vector_bytes
     from semsearch_nb.elastic.local_server import LocalServer, local_server
-    from semsearch_nb.elastic.searching import ElasticIndex
 except ModuleNotFoundError as error:
     if (error.name or "").split(".")[0] not in ("elasticsearch", "elastic_transport", "orjson"):
         raise
@@ -38,10 +38,8 @@ __all__ = [
     "Rejected",
     "Report",
     "connect",
-    "create_index",
     "index_documents",
     "local_server",
     "open_index",
-    "swap_alias",
     "vector_bytes",
 ]

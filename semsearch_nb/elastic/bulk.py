@@ -18,7 +18,7 @@ from elasticsearch.serializer import JsonSerializer
 from tqdm.auto import tqdm
 
 from semsearch_nb.elastic.connection import ElasticError, NoAnswerError, explained, may_pass
-from semsearch_nb.elastic.searching import VECTOR, ElasticIndex, vector_flaw
+from semsearch_nb.elastic.index import ElasticIndex, vector_flaw
 from semsearch_nb.foundation import cache
 from semsearch_nb.vectors import FloatArray, as_count, as_numpy
 
@@ -78,8 +78,8 @@ def index_documents(
     """Send documents to an index. Any iterable does: it is read as it is sent.
 
     Args:
-        documents: each a dictionary with a `vector`, the fields of the index, and an `id`; without one the id is
-            made of the other fields. A document replaces the one that has its id.
+        documents: each a dictionary with the fields of the index, its vector among them, and an `id`; without one
+            the id is made of the other fields. A document replaces the one that has its id.
         resume: leave documents alone whose id is there, as after a run that was cut off.
         refresh: let searches find the documents as soon as this returns; else it takes up to a second.
         batch: documents a request.
@@ -120,7 +120,7 @@ def _actions(
             raise TypeError(
                 f"documents[{position}] must be a dictionary, not {type(document).__name__}: {document!r:.60}"
             )
-        fields = {key: value for key, value in document.items() if key not in ("id", VECTOR)}
+        fields = {key: value for key, value in document.items() if key not in ("id", index.vector)}
         try:
             content = serializer.dumps(fields)
             key = document["id"] if "id" in document else cache.digest(serializer.loads(content))
@@ -128,21 +128,21 @@ def _actions(
         except (SerializationError, TypeError, ValueError, RecursionError) as error:
             report.rejected.append(Rejected(document.get("id"), f"cannot be written as JSON: {error}"))
             continue
-        vector, flaw = _checked_vector(document.get(VECTOR), index)
+        vector, flaw = _checked_vector(document.get(index.vector), index)
         if flaw := _id_flaw(key, index.integer_ids) or flaw:
             report.rejected.append(Rejected(key, flaw))
             continue
         # orjson writes no more digits than float32 has, so that all takes a third of the time.
         numbers = orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY)
         rest = b"}" if content == b"{}" else b"," + content[1:]
-        yield _Action(key, (head, b'{"%s":%s%s' % (VECTOR.encode(), numbers, rest)))
+        yield _Action(key, (head, b'{"%s":%s%s' % (index.vector.encode(), numbers, rest)))
 
 
 def _id_flaw(key: Any, integer: bool) -> str | None:
     kind: Any = (int, np.integer) if integer else str
     if isinstance(key, kind) and not isinstance(key, bool):
         return None if key != "" else "id is empty"
-    wanted = "a whole number" if integer else "a string (or make the index with integer_ids=True)"
+    wanted = "a whole number" if integer else "a string (or open the index with integer_ids=True)"
     return f"id must be {wanted}, not {key!r:.60}"
 
 

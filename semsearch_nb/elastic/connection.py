@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from elasticsearch import (
     ApiError,
@@ -26,7 +25,7 @@ DOCKER = (
     "docker run --rm -p 127.0.0.1:9200:9200 -e discovery.type=single-node -e xpack.security.enabled=false "
     f"docker.elastic.co/elasticsearch/elasticsearch:{VERSION}"
 )
-GONE = "the server has no index or alias {!r}; make it with create_index"
+GONE = "the server has no index or alias {!r}; make it with client.indices.create"
 
 
 class ElasticError(RuntimeError):
@@ -37,46 +36,27 @@ class NoAnswerError(ElasticError):
     """The server has answered before and does not now."""
 
 
-def connect(
-    url: str | None = None,
-    *,
-    api_key: str | None = None,
-    user: str | None = None,
-    password: str | None = None,
-    ca_file: str | Path | None = None,
-    timeout: float = 60,
-) -> Elasticsearch:
+def connect(url: str | None = None, **options: Any) -> Elasticsearch:
     """The official client, for a server that has answered.
 
     What is not given comes from the environment: `SEMSEARCH_ELASTICSEARCH_URL` (else port 9200 of this computer;
     several nodes of one cluster are separated by commas), `…_API_KEY`, or `…_USER` and `…_PASSWORD`, and `…_CA_FILE`
-    for certificates that no public authority has signed. A request that a node does not answer within `timeout`
-    seconds goes to the next one.
+    for certificates that no public authority has signed. `options` are those of the client; a request that a node
+    does not answer within a minute goes to the next one.
 
     Raises:
-        ValueError: a URL or credentials that are not so, or a CA file that is missing.
+        ValueError: a URL or options that the client does not take.
         ElasticError: nothing answers, the certificate or the credentials are refused, or the server is
             no Elasticsearch 8 or 9.
     """
-    urls = [_checked_url(part) for part in (url or _variable("URL") or DEFAULT_URL).split(",")]
-    if api_key is None and user is None and password is None:
-        api_key, user, password = _variable("API_KEY"), _variable("USER"), _variable("PASSWORD")
-    if api_key and (user or password):
-        raise ValueError("api_key and user are both given; pass the API key or user and password, not both")
-    if bool(user) != bool(password):
-        raise ValueError(f"{'password' if user else 'user'} is missing; pass user and password together")
-    if not f"{user}{password}".isascii():
-        raise ValueError("user and password must be ASCII, as the official client sends nothing else; use an API key")
-    options: dict[str, Any] = {"api_key": api_key} if api_key else {}
-    if user and password:
-        options["basic_auth"] = (user, password)
-    if ca := ca_file or _variable("CA_FILE"):
-        if not Path(ca).is_file():
-            raise ValueError(f"ca_file must be a file with certificates (PEM), and there is none at {str(ca)!r}")
-        options["ca_certs"] = str(ca)
-    client = Elasticsearch(urls, request_timeout=timeout, retry_on_timeout=True, max_retries=3, **options)
+    chosen = {"request_timeout": 60, "retry_on_timeout": True, "max_retries": 3, **_from_environment(), **options}
+    if {"api_key", "basic_auth", "bearer_auth"} & set(options):  # given here, so not those of the environment
+        chosen = {key: value for key, value in chosen.items() if key in options or not key.endswith(("_key", "_auth"))}
+    if (ca := chosen.get("ca_certs")) and not Path(ca).is_file():
+        raise ValueError(f"ca_certs must be a file with certificates (PEM), and there is none at {str(ca)!r}")
+    client = Elasticsearch((url or _variable("URL") or DEFAULT_URL).split(","), **chosen)
     try:
-        _greet(client, ", ".join(urls))
+        _greet(client)
     except BaseException:
         client.close()
         raise
@@ -105,8 +85,9 @@ def may_pass(status: int) -> bool:
     return status == 429 or status >= 500
 
 
-def _greet(client: Elasticsearch, urls: str) -> None:
+def _greet(client: Elasticsearch) -> None:
     """Ask for the health of the cluster, as the smallest thing that needs a server and its consent."""
+    urls = ", ".join(node.base_url for node in client.transport.node_pool.all())  # without a password
     try:
         client.options(request_timeout=10).cluster.health()
     except AuthorizationException:
@@ -116,7 +97,7 @@ def _greet(client: Elasticsearch, urls: str) -> None:
     except UnsupportedProductError:
         reason = "answers, but is no Elasticsearch of version 8 or 9; check the address"
     except SSLError as error:
-        reason = f"has a certificate that is not trusted ({error.message}); pass its authority's file as ca_file"
+        reason = f"has a certificate that is not trusted ({error.message}); pass its authority's file as ca_certs"
     except ApiError as error:
         reason = f"answers with an error: {error}; read the server's log"
         if "media_type" in str(error) or error.status_code == 406:
@@ -131,15 +112,16 @@ def _greet(client: Elasticsearch, urls: str) -> None:
     raise ElasticError(f"{urls} {reason}")
 
 
-def _checked_url(url: str) -> str:
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"url must look like {DEFAULT_URL} or https://search.example.org:9200, not {url!r}")
-    if parts.username or parts.password:  # it would stand in every message about the server
-        raise ValueError("url must not hold a password; pass user and password, or set SEMSEARCH_ELASTICSEARCH_…")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}:{port}{parts.path}"
+def _from_environment() -> dict[str, Any]:
+    user, password = _variable("USER"), _variable("PASSWORD")
+    if bool(user) != bool(password):
+        raise ValueError(f"SEMSEARCH_ELASTICSEARCH_{'PASSWORD' if user else 'USER'} is missing; set both")
+    found = {
+        "api_key": _variable("API_KEY"),
+        "basic_auth": (user, password) if user else None,
+        "ca_certs": _variable("CA_FILE"),
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 def _variable(name: str) -> str | None:

@@ -115,7 +115,7 @@ class LocalServer:
 
     def connect(self, **options: Any) -> Elasticsearch:
         """A client that knows all nodes. `options` are those of `elastic.connect`."""
-        credentials = {"user": USER, "password": self._password} if self._password else {}
+        credentials = {"basic_auth": (USER, self._password)} if self._password else {}
         return connect(self.url, **{**credentials, **options})
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from semsearch_nb.teaching.exercises import Choice, Task, number
@@ -38,44 +39,60 @@ def _against_float32(answer: Any) -> str:
     )
 
 
-def _versions(texts: Sequence[str]) -> tuple[dict[Any, str], dict[Any, str]]:
-    """A collection before and after a night: every seventh text is gone, every fifth changed, some are new."""
-    before = dict(enumerate(texts))
-    after = {row: f"{text} (revised)" if row % 5 == 0 else text for row, text in before.items() if row % 7}
-    new = {len(before) + row: f"{text} (new)" for row, text in enumerate(texts[:3])}
-    return before, after | new
+VECTOR, PERIODS = [0.6, 0.8], ((2015, 2017), (2016, 2016))
 
 
-def _changes(answer: Any, *, texts: Sequence[str]) -> str | None:
-    toy = ({"a": "x", "b": "y", "c": "z"}, {"b": "y", "c": "changed", "d": "new"})
-    for before, after in (toy, _versions(texts), ({}, {}), ({}, {"a": "x"}), ({"a": "x"}, {})):
-        result = answer(dict(before), dict(after))
-        if not isinstance(result, (tuple, list)) or len(result) != 2:
-            return "return two sets: the ids to send, then the ids to delete"
-        send, delete = map(set, result)
-        flaw = _flaw(send, delete, before, after)
+def _knn(answer: Any, *, years: Sequence[int]) -> str | None:
+    for period in PERIODS:
+        flaw = _flaw(answer(list(VECTOR), *period), period, years)
         if flaw:
             return flaw
     return None
 
 
-def _flaw(send: set[Any], delete: set[Any], before: dict[Any, str], after: dict[Any, str]) -> str | None:
-    gone, new = before.keys() - after.keys(), after.keys() - before.keys()
-    if delete != gone:
-        return "an id is deleted if it was there before and is there no more"
-    if new - send:
-        return "an id that was not there before has to be sent too"
-    if any(before.get(key) == after[key] for key in send & after.keys()):
-        return "a text that is the same before and after need not be sent: compare the texts, not only the ids"
-    if send != {key for key, text in after.items() if before.get(key) != text}:
-        return "an id that stays while its text changes has to be sent, and nothing that is gone"
-    return None
+def _flaw(knn: Any, period: tuple[int, int], years: Sequence[int]) -> str | None:
+    if not isinstance(knn, Mapping) or "knn" in knn:
+        return "return a dictionary, with what stands inside knn={…}"
+    if strange := sorted(set(knn) - {"field", "query_vector", "k", "num_candidates", "similarity", "filter"}):
+        return f"{strange[0]!r} is no part of knn={{…}}; the section on filters shows where a filter stands"
+    hints = {
+        "field": ("vector", "field is the name of the field that holds the vectors, as the mapping has it"),
+        "query_vector": (VECTOR, "query_vector is the vector that the function is given, as a list"),
+        "k": (5, "k says how many papers are wanted"),
+        "similarity": (0.3, "the least cosine is called similarity, and is a cosine, not a _score"),
+    }
+    for key, (wanted, hint) in hints.items():
+        if knn.get(key) != wanted:
+            return hint
+    if knn.get("num_candidates", 5) < 5:
+        return "num_candidates must be k at least"
+    passing = {year for year in years if _passes(knn.get("filter", []), year)}
+    wanted_years = {year for year in years if period[0] <= year <= period[1]}
+    if passing == set(years):
+        return "papers of other years pass; put a filter into the dictionary"
+    if wanted_years - passing:
+        return "papers of the first or the last year, which are both included, do not pass"
+    return None if passing == wanted_years else "papers of other years pass; which words bound a range on both sides?"
 
 
-def _saved(answer: Any, *, texts: Sequence[str]) -> str:
-    before, after = _versions(texts)
-    send, delete = answer(before, after)
-    return f"of {len(after):,} texts {len(send):,} are encoded and sent, and {len(delete):,} ids are deleted."
+def _passes(conditions: Any, year: int) -> bool:
+    """Whether a paper of this year passes a filter as the server reads it: ranges, terms, or a bool of them."""
+    if not isinstance(conditions, Mapping):
+        return all(_passes(condition, year) for condition in conditions)
+    ((kind, about),) = conditions.items()
+    if kind == "bool":
+        return all(_passes(part, year) for part in about.values())
+    about = about["year"]
+    if kind != "range":
+        return str(year) in map(str, about if kind == "terms" else [about])
+    compare = {"gte": operator.ge, "gt": operator.gt, "lte": operator.le, "lt": operator.lt}
+    return all(compare[bound](year, int(value)) for bound, value in about.items())
+
+
+def _among(answer: Any, *, years: Sequence[int]) -> str:
+    (first, last), _ = PERIODS
+    n = sum(first <= year <= last for year in years)
+    return f"for {first} to {last} the server searches among {n} of the {len(years)} papers."
 
 
 ANSWERS = {
@@ -105,5 +122,5 @@ ANSWERS = {
             "c": "a refresh makes new documents visible. What is in stock was visible all the time, and is not shown",
         },
     ),
-    "3": Task(_changes, because=_saved, wants_function=True),
+    "3": Task(_knn, because=_among, wants_function=True),
 }
