@@ -91,13 +91,13 @@ ANSWERS = {
         "names do not fit.",
         tempting={
             "a": "a weak model brings few right papers first, but then few among the first ten either. Compare both "
-            "numbers with those of the three searches above",
+            "numbers with those of the searches above",
             "c": "a larger corpus makes the task harder and lowers both numbers. Would it change one so much more?",
         },
     ),
     "quiz 2": Choice(
         "a",
-        because="a number means little alone. Beside that of a broken search it shows that this search is not broken.",
+        because="a number means little alone. Beside those of broken searches it shows that this search is not broken.",
         tempting={
             "b": "a check tells how good something is and changes nothing in it; the model was not trained here",
             "c": "one paper of 253 is right. How many titles would a random order bring to the first place?",

@@ -1,8 +1,7 @@
-"""Figures of a space of vectors: points in the plane, and a map of documents."""
+"""Figures of a space of vectors: points in the plane."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from semsearch_nb.teaching.plots.style import GREY, MARKERS, frame, legend_beside, panels, plain
+from semsearch_nb.teaching.plots.style import MARKERS, panels, plain
 from semsearch_nb.vectors import unit_rows
 
 
@@ -42,28 +41,4 @@ def plot_space(spaces: Mapping[str, np.ndarray], colour_by: Sequence[str], marke
     handles = [Line2D([], [], ls="", label=group, **colour[group] | {"marker": "o"}) for group in colour]
     handles += [Line2D([], [], ls="", label=kind, marker=marker[kind], color="grey") for kind in marker]
     figure.legend(handles=handles, loc="outside right center", frameon=False)
-    return figure
-
-
-def plot_map(points: Any, topics: Sequence[str], *, n_named: int = 8) -> Figure:
-    """Documents as points, the `n_named` largest topics by colour and marker and named in the middle, others grey.
-
-    Args:
-        points: shape `(n, 2)`.
-        topics: one a point; `""` where none is known.
-    """
-    points, of_point = np.asarray(points), np.asarray(topics)
-    figure, axes = frame(9, 6)
-    named = [topic for topic, _ in Counter(filter(None, topics)).most_common(n_named)]
-    others = points[~np.isin(of_point, named)]
-    axes.scatter(others[:, 0], others[:, 1], s=18, color=GREY, alpha=0.6, label="other topics")
-    for number, topic in enumerate(named):
-        of_topic = points[of_point == topic]
-        style = plain(number)
-        axes.scatter(of_topic[:, 0], of_topic[:, 1], s=34, label=topic, alpha=0.85, **style)
-        box = {"boxstyle": "round,pad=0.2", "fc": "white", "ec": style["color"], "alpha": 0.85}
-        axes.annotate(topic, np.median(of_topic, axis=0), ha="center", va="center", weight="bold", size=9, bbox=box)
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    legend_beside(axes)
     return figure
