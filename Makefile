@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
-.PHONY: help notebooks test test-all lab lint sync refresh clean
+.PHONY: help notebooks test test-all lab lint sync refresh book links clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,12 @@ sync: $(VENV)/.ready-run ## write the generated parts: headers, setup cells, tab
 refresh: $(VENV)/.ready-run ## run the notebooks in place, so that their outputs are those of this version
 	$(BIN)/python tools/notebooks.py refresh
 
+book: $(VENV)/.ready-book ## the notebooks as committed, reports and interfaces, as pages with search in build/book/
+	$(BIN)/python tools/book.py
+
+links: $(VENV)/.ready-book ## ask every address that the book links to whether it is still there
+	$(BIN)/python tools/book.py links
+
 clean: ## remove build/ and .venv
 	rm -rf build $(VENV)
 
@@ -42,7 +48,7 @@ $(VENV)/.ready-run: pyproject.toml constraints.txt vectors/pyproject.toml vector
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "semsearch-nb needs Python 3.10 or newer; choose one with: make PYTHON=python3.11 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) ".[ann,elastic,notebooks,openvino,training]" ./vectors
+	$(INSTALL) ".[ann,elastic,notebooks,openvino,sparse,stores,training]" ./vectors
 	touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready-run
@@ -51,4 +57,8 @@ $(VENV)/.ready-test: $(VENV)/.ready-run
 
 $(VENV)/.ready-lab: $(VENV)/.ready-run
 	$(INSTALL) ".[lab]"
+	touch $@
+
+$(VENV)/.ready-book: $(VENV)/.ready-run
+	$(INSTALL) ".[book]"
 	touch $@

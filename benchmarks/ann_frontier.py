@@ -64,11 +64,13 @@ def measure(tried: Candidates, truth: benchmark.Truth, repeat: int) -> list[benc
     )
 
 
-def write(name: str, points: Sequence[benchmark.Point], about: str) -> None:
+def write(name: str, title: str, points: Sequence[benchmark.Point], about: str) -> None:
     """Print the points as a table, and write it into `benchmarks/results` with the figures as JSON."""
     libraries = ", ".join(f"{library} {version(library)}" for library in ("faiss-cpu", "hnswlib", "annoy"))
     machine = f"{platform.machine()}, {psutil.cpu_count(logical=False)} cores, Python {platform.python_version()}"
     lines = [
+        f"# {title}",
+        "",
         f"{about} One query at a time on one thread; built on all cores. {machine}, {libraries}.",
         "",
         "| " + " | ".join(COLUMNS) + " |",
@@ -98,7 +100,8 @@ def main() -> None:
     vectors, queries = wordnet("symmetric")
     truth = benchmark.ground_truth(vectors, queries)
     points = measure(candidates(), truth, options.repeat)
-    write("ann_frontier", points, f"{len(vectors):,} WordNet definitions, 1,000 lemma queries, k = 10.")
+    about = f"{len(vectors):,} WordNet definitions, 1,000 lemma queries, k = 10."
+    write("ann_frontier", "Approximate indexes on WordNet", points, about)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def main() -> None:
         truth = benchmark.ground_truth(vectors, queries)
         points = ann_frontier.measure(candidates, truth, options.repeat)
     about = f"{options.n:,} vectors of 384 dimensions mixed from WordNet definitions, 1,000 lemma queries, k = 10."
-    ann_frontier.write(options.output, points, about)
+    ann_frontier.write(options.output, "Approximate indexes on a million vectors", points, about)
 
 
 if __name__ == "__main__":

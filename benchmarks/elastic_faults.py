@@ -199,6 +199,7 @@ def main() -> None:
 
     def write() -> None:
         options.output.write_text(
+            "# Elasticsearch nodes killed while they index\n\n"
             f"{options.documents:,} documents with vectors of {options.dimension} dimensions (`hnsw`), batches of 200. "
             f"{platform.machine()}, {psutil.cpu_count()} cores, server and client on the same machine; all nodes share "
             "its cores, so seconds say little. Searches are those that ran or began after the node was killed; "
