@@ -27,8 +27,8 @@ def reciprocal_rank(
 ) -> Hits:
     """Σ weight / (constant + rank) over the rankings that hold a document (Cormack, Clarke and Büttcher 2009).
 
-    It looks at ranks alone, so where one ranking is much weaker the result falls below the better one; see
-    `standard_scores`. A document that a ranking does not hold gets nothing from it.
+    A document that a ranking does not hold gets nothing from it. So the deeper the rankings, the more it counts to
+    be in all of them: where one ranking is much weaker, `cut` them to some ten hits, or take `standard_scores`.
 
     Args:
         rankings: hits of the same queries over the same documents, all rows or all ids, in NumPy or torch.

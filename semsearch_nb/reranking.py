@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from semsearch_nb.retrieval import Retriever
 
 PROGRESS_FROM = 2_000  # pairs; below that the work ends before a bar is read
-STAGE_WEIGHTS = (1.0, 0.7)  # of the two stages' standard scores; measured in benchmarks/results/reranking.md
+STAGE_WEIGHTS = (1.0, 0.7)  # of the two stages' scores; chosen with the former z·z₁, benchmarks/results/reranking.md
 Texts = Sequence[str] | Mapping[Any, str]
 SIDES = ("pairs (questions)", "pairs (texts)")  # what an error calls them
 
@@ -198,13 +198,20 @@ class Pipeline:
         found = self.retriever.search(queries, max(pool, as_count(k, "k")))
         return self.combine(found, rerank(queries, found, self.reranker, texts=self.texts, pool=pool, **options), k)
 
-    def combine(self, found: Hits, reranked: Hits, k: int = 10) -> Hits:
+    def combine(self, found: Hits, reranked: Hits, k: int = 10, *, pool: int | None = None) -> Hits:
         """The order of both stages together, of what both hold; then the rest of what the first one found.
 
         Scores are those of the fusion. Those of the rest fall by 1 from place to place: they say the order only.
+
+        Args:
+            found: of the first stage, at least as many as were re-ranked.
+            reranked: what `rerank` made of the first of them.
+            pool: as if only so many had been re-ranked. So one scoring serves for every smaller pool.
         """
+        found, reranked = found.numpy(), reranked.numpy()
+        if pool is not None:
+            reranked = _of_the_first(reranked, found.cut(pool))
         k, pool = as_count(k, "k"), reranked.scores.shape[1]
-        found = found.numpy()
         if not pool:
             return found.cut(k)
         best = reranked
@@ -216,3 +223,12 @@ class Pipeline:
         scores = np.concatenate([best.scores, below], axis=1)
         indices = np.concatenate([best.indices, found.indices[:, pool:]], axis=1)
         return Hits(scores, indices, found.holds).cut(k)
+
+
+def _of_the_first(reranked: Hits, first: Hits) -> Hits:
+    """Those of `reranked` that are in `first`, in their order; the places behind them are empty."""
+    kept = (reranked.indices[:, :, None] == first.indices[:, None, :]).any(axis=2) & reranked.found
+    order = np.argsort(~kept, axis=1, kind="stable")[:, : first.scores.shape[1]]
+    kept, scores, indices = (np.take_along_axis(a, order, axis=1) for a in (kept, reranked.scores, reranked.indices))
+    nothing = np.array(None if indices.dtype.kind == "O" else -1, dtype=indices.dtype)
+    return Hits(np.where(kept, scores, -np.inf).astype(np.float32), np.where(kept, indices, nothing), reranked.holds)

@@ -52,7 +52,7 @@ class Hybrid:
         retrievers: each finds `pool` candidates a query; the one that you trust most comes first.
         weights: one a retriever, by default 1 for the first and a quarter for each of the others. A few
             judged queries find better ones: `fusion.learn_weights`.
-        fuse: or `fusion.reciprocal_rank`, which loses more where one retriever is much weaker.
+        fuse: or `fusion.reciprocal_rank`, best with a pool of ten: a deep one costs much where a retriever is weak.
     """
 
     retrievers: Sequence[Retriever]

@@ -181,6 +181,26 @@ def test_behind_the_pool_comes_the_rest_of_the_first_stage(model, weights):
     assert pipeline.search([QUESTION] * 2, k=1).indices[0, 0] == hits.indices[0, 0]
 
 
+@pytest.mark.parametrize("weights", [(1, 0.7), (0, 1)])
+@pytest.mark.parametrize("holds", ["rows", "ids"])
+def test_one_scoring_serves_for_every_smaller_pool(model, weights, holds):
+    texts = dict(enumerate([*TEXTS, "Bread.", "Salt."]))
+    order = np.array([[0, 1, 4, 3, 2], [2, 1, 3, -1, -1]])
+    if holds == "ids":
+        texts = {str(key): text for key, text in texts.items()}
+        order = np.array([[str(key) if key >= 0 else None for key in row] for row in order.tolist()], dtype=object)
+    found = Hits(np.array([[9, 8, 7, 6, 5], [9, 8, 7, -np.inf, -np.inf]], np.float32), order, holds)
+    pipeline = reranking.Pipeline(Found(found), model, texts, weights=weights)
+    of_all = reranking.rerank([QUESTION] * 2, found, model, texts=texts)
+    for pool in (1, 2, 3, 5, 9):
+        expected = pipeline.combine(found, reranking.rerank([QUESTION] * 2, found, model, texts=texts, pool=pool))
+        read = pipeline.combine(found, of_all, pool=pool)
+        assert read.indices.tolist() == expected.indices.tolist()
+        assert np.allclose(read.scores, expected.scores)
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        pipeline.combine(found, of_all, pool=0)
+
+
 def test_hits_of_ids_need_texts_by_id(model):
     found = Hits(np.zeros((1, 3), np.float32), np.array([[7, 9, 8]]), "ids")
     by_id = {7: TEXTS[0], 9: TEXTS[1], 8: TEXTS[2]}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from semsearch_nb.benchmark import Timing
 from semsearch_nb.evaluation import Interval
-from semsearch_nb.teaching.plots.style import GREY, frame, grid, legend_beside, panels, plain, styles
-from semsearch_nb.thresholds import Curve, Threshold
+from semsearch_nb.teaching.plots.style import GREY, METHODS, RED, frame, grid, legend_beside, panels, plain, styles
+from semsearch_nb.thresholds import Curve, Risk, Threshold
 
 
 def plot_intervals(results: Mapping[str, Mapping[str, Interval]]) -> Figure:
@@ -31,18 +32,37 @@ def plot_intervals(results: Mapping[str, Mapping[str, Interval]]) -> Figure:
     return figure
 
 
-def plot_by_category(scores: Mapping[str, Mapping[str, float]], *, ylabel: str = "nDCG@10") -> Figure:
-    """One mark for each method in each category (a language, say), joined by faint lines."""
-    figure, axes = frame(9, 3.6)
-    for method, style in styles(scores).items():
-        axes.plot(list(scores[method]), list(scores[method].values()), ms=8, lw=0.6, label=method, **style)
-    axes.set(ylim=(0, 1), ylabel=ylabel)
-    legend_beside(axes)
+def plot_dumbbells(
+    results: Mapping[str, Mapping[str, Mapping[str, Interval]]], *, xlabel: str, xlim: tuple[float, float] = (0, 1.03)
+) -> Figure:
+    """Two methods in each category, joined by a line; a panel a condition: `results[condition][category][method]`.
+
+    Categories stand in the order of the difference in the last panel, the largest at the top.
+    """
+    *_, last = results.values()
+    ordered = sorted(last, key=lambda category: float(np.ptp(_means(last[category]))), reverse=True)
+    figure, all_axes = panels(len(results), 4.9 * len(results), 0.36 * len(ordered) + 1.3, sharey=True)
+    for axes, (condition, of_category) in zip(all_axes, results.items(), strict=True):
+        for row, category in enumerate(ordered):
+            pair = of_category[category]
+            heights = (row - 0.15, row + 0.15)
+            axes.plot(_means(pair), heights, color=GREY, lw=1.2, zorder=1)
+            for (method, style), y in zip(styles(pair).items(), heights, strict=True):
+                mean, low, high = pair[method]
+                axes.plot([low, high], [y, y], color=style["color"], lw=1.1, zorder=2)
+                axes.plot(mean, y, ls="", ms=7, zorder=3, label=method if row == 0 else None, **style)
+        axes.set(title=condition, xlim=xlim, ylim=(len(ordered) - 0.5, -0.5), xlabel=xlabel)
+        axes.set_yticks(range(len(ordered)), ordered)
+    legend_beside(all_axes[-1])
     return figure
 
 
+def _means(pair: Mapping[str, Interval]) -> list[float]:
+    return [interval.mean for interval in pair.values()]
+
+
 def plot_thresholds(curves: Mapping[str, Curve], chosen: Mapping[str, Threshold]) -> Figure:
-    """Precision and recall over the least score, one panel a model, with a line at the chosen threshold."""
+    """Precision and recall over the threshold, one panel a model, with a line at the chosen one."""
     figure, all_axes = panels(len(curves), 4.6 * len(curves), 3.8, sharey=True)
     for axes, (name, curve) in zip(all_axes, curves.items(), strict=True):
         every = max(1, len(curve.scores) // 8)
@@ -50,8 +70,24 @@ def plot_thresholds(curves: Mapping[str, Curve], chosen: Mapping[str, Threshold]
             axes.plot(curve.scores, values, ms=6, markevery=every, label=label, **plain(number))
         axes.axvline(chosen[name].score, color="black", ls="--", lw=1)
         axes.annotate(f" {chosen[name].score:.2f}", (chosen[name].score, 0.02))
-        axes.set(title=name, xlabel="least score of a match", ylim=(0, 1.03))
+        axes.set(title=name, xlabel="threshold", ylim=(0, 1.03))
+    all_axes[0].set_ylabel("precision, recall")
     all_axes[0].legend(frameon=False, loc="lower left")
+    return figure
+
+
+def plot_risk(panes: Mapping[str, Mapping[str, Risk]]) -> Figure:
+    """Risk over coverage: a panel for each group, a line for each way to decide, the strictest on the left."""
+    figure, all_axes = panels(len(panes), 4.4 * len(panes), 3.8, sharey=True)
+    for axes, (title, lines) in zip(all_axes, panes.items(), strict=True):
+        for label, style in styles(lines).items():
+            found = lines[label]
+            every = max(1, len(found.risk) // 8)
+            axes.plot(found.coverage, found.risk, ms=6, markevery=every, label=label, **style)
+        axes.set(title=title, xlabel="coverage: questions that get an answer", xlim=(0, 1.02), ylim=(0, None))
+        grid(axes)
+        axes.legend(frameon=False, loc="upper left")
+    all_axes[0].set_ylabel("risk: answers that are wrong")
     return figure
 
 
@@ -70,20 +106,64 @@ def plot_gain_and_loss(points: Mapping[str, tuple[float, float]], *, xlabel: str
     return figure
 
 
-def plot_pool(sizes: Sequence[int], lines: Mapping[str, Sequence[float]], milliseconds: Sequence[float]) -> Figure:
-    """What a larger pool brings (`lines`, between 0 and 1, on the left axis) and costs (bars, on the right)."""
-    figure, axes = frame(8.6, 4.4)
-    cost = axes.twinx()
-    positions = np.arange(len(sizes))
-    cost.bar(positions, milliseconds, width=0.5, color="white", hatch="//", ec=GREY, label="time of the re-ranker")
-    cost.set_ylabel("milliseconds a question")
-    cost.spines[["top"]].set_visible(False)
-    for label, style in styles(lines).items():
-        axes.plot(positions, lines[label], ms=7, label=label, **style)
-    axes.set_zorder(cost.get_zorder() + 1)  # lines in front of bars
-    axes.patch.set_visible(False)
-    axes.set_xticks(positions, [str(size) for size in sizes])
-    axes.set(xlabel="pool: candidates a question that are re-ranked", ylabel="nDCG@10, recall")
-    bars, _ = cost.get_legend_handles_labels()
-    legend_beside(axes, 1.12, handles=axes.get_legend_handles_labels()[0] + bars)
+def plot_pool(
+    sizes: Sequence[int],
+    gains: Mapping[str, Sequence[Interval]],
+    times: Sequence[Timing],
+    *,
+    first_stage: float,
+    limit: Sequence[float],
+) -> Figure:
+    """What a larger pool brings and what it costs, in two panels over its size.
+
+    Args:
+        sizes: of the pool.
+        gains: nDCG@10 less that of the first stage, paired, for each order and each size.
+        times: of the re-ranker, for one question and each size.
+        first_stage: its own nDCG@10, a level line.
+        limit: nDCG@10 of the best order there is, for each size.
+    """
+    figure, (quality, cost) = panels(2, 10, 4.2)
+    quality.axhline(first_stage, label="first stage", color=METHODS["first stage"][0], lw=1.2)
+    quality.plot(sizes, limit, color=GREY, ls="--", label="the best order there is")
+    for number, (label, style) in enumerate(styles(gains).items()):
+        places = np.array(sizes) + 0.12 * number  # beside each other
+        middle, low, high = (np.array([getattr(gain, part) for gain in gains[label]]) for part in Interval._fields[:3])
+        error = np.stack([middle - low, high - middle])
+        quality.errorbar(places, first_stage + middle, yerr=error, capsize=3, ms=7, label=label, **style)
+    quality.set(ylabel="nDCG@10")
+    milliseconds = 1e3 * np.array([(timing.median, timing.fastest, timing.slowest) for timing in times])
+    error = np.abs(milliseconds[:, 1:] - milliseconds[:, :1]).T
+    cost.errorbar(sizes, milliseconds[:, 0], yerr=error, capsize=3, ms=7, color="black", marker="o")
+    cost.set(ylabel="milliseconds a question, re-ranker alone", ylim=(0, None))
+    for axes in (quality, cost):
+        axes.set(xlabel="pool: candidates that the re-ranker reads", xticks=sizes)
+        grid(axes)
+    figure.legend(*quality.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def plot_slope(
+    before: Sequence[str], after: Sequence[str], marked: Collection[str], *, titles: Sequence[str]
+) -> Figure:
+    """Two orders of the same things, best on top, and a line from each thing's place to its new one.
+
+    Args:
+        before, after: the two orders, each thing once.
+        marked: what is drawn in colour; the rest is grey.
+        titles: of the two columns.
+    """
+    figure, axes = frame(8, 0.9 + 0.3 * len(before))
+    for thing in before:
+        places = before.index(thing) + 1, after.index(thing) + 1
+        colour, weight = (RED, "bold") if thing in marked else (GREY, "normal")
+        axes.plot((0, 1), places, color=colour, marker="o", ms=5, lw=2.5 if thing in marked else 1.2)
+        text = RED if thing in marked else "black"
+        for x, place, side in ((-0.03, places[0], "right"), (1.03, places[1], "left")):
+            axes.text(x, place, f"{thing}", ha=side, va="center", color=text, weight=weight)
+    axes.set(xlim=(-0.9, 1.7), ylim=(len(before) + 0.5, 0.5), yticks=range(1, len(before) + 1), ylabel="place")
+    axes.set_xticks((0, 1), titles)
+    axes.xaxis.tick_top()
+    axes.spines[["bottom", "top"]].set_visible(False)
+    axes.tick_params(axis="x", length=0)
     return figure

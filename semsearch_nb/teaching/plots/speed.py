@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from semsearch_nb.benchmark import Point, Timing, frontier
 from semsearch_nb.teaching.plots.style import (
@@ -34,21 +35,27 @@ def plot_growth(
 ) -> Figure:
     """Milliseconds over size, both on logarithmic axes; what is extrapolated is dashed and hollow.
 
-    `extrapolated[label]` maps sizes beyond the measured ones to seconds.
+    A label may be measured at the first of the sizes only. `extrapolated[label]` maps sizes beyond the measured ones
+    to seconds.
     """
     figure, axes = frame(8, 4.2)
     look = styles(timings)
-    for label, style in look.items():
-        _draw(axes, sizes, timings[label], lw=1.5, label=label, **style)
+    measured = {label: list(zip(sizes, of_size, strict=False)) for label, of_size in timings.items()}
+    for label, points in measured.items():
+        _draw(axes, *zip(*points, strict=True), lw=1.5, label=label, **look[label])
     for label, of_size in (extrapolated or {}).items():
-        beyond = {sizes[-1]: timings[label][-1].median, **of_size}
+        last, timing = measured[label][-1]
+        beyond = {last: timing.median, **of_size}
         milliseconds = [1e3 * seconds for seconds in beyond.values()]
-        axes.plot(list(beyond), milliseconds, ls="--", lw=1.2, **look[label] | {"mfc": "white"})
+        axes.plot(list(beyond), milliseconds, ls="--", lw=1.2, zorder=1, **look[label] | {"mfc": "white"})
     if extrapolated:
-        axes.axvline(sizes[-1], color="grey", lw=0.8, ls=":")
-        axes.annotate("measured | extrapolated", (sizes[-1], 1), xycoords=("data", "axes fraction"), ha="center")
+        axes.plot([], [], color="grey", ls="--", lw=1.2, label="extrapolated")
     axes.set(xscale="log", yscale="log", xlabel="vectors in the corpus", ylabel="milliseconds")
-    plain_numbers(axes.xaxis, axes.yaxis)
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1, 3) if high < 1000 * low else (1,)))
+        axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+        axis.set_minor_formatter(NullFormatter())
     grid(axes)
     axes.legend(frameon=False, loc="upper left")
     return figure
@@ -124,6 +131,8 @@ def plot_curves(groups: Mapping[str, Curves], *, xlabels: Sequence[str], ylabel:
         for label, style in styles(curves).items():
             axes.plot(*curves[label], ms=6, label=label, **style)
         axes.set(title=title, xlabel=xlabel, xscale="log" if log_x else "linear")
+        if log_x:
+            plain_numbers(axes.xaxis)
         grid(axes)
         if len(curves) > 1:
             axes.legend(frameon=False)

@@ -30,6 +30,8 @@ METHODS = {
     "MiniLM": (BLUE, "o"),
     "e5": (RED, "^"),
     "hybrid": (GREEN, "P"),
+    "learned sparse": (RED, "D"),
+    "late interaction": (INDIGO, "^"),
     "first stage": (INDIGO, "s"),
     "cross-encoder": (PINK, "v"),
     "both stages": (GREEN, "D"),
@@ -137,5 +139,5 @@ def plain_numbers(*axes: Axis) -> None:
         low, high = axis.get_view_interval()
         if high < 30 * low:
             axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-        axis.set_major_formatter("{x:,g}")
+        axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
         axis.set_minor_formatter(NullFormatter())
