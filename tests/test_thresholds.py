@@ -53,6 +53,30 @@ def test_whole_numbers_may_be_scores():
     assert thresholds.measure(np.float32([0.7, 0.2]), [1, 1], np.float64(0.7)) == (0.7, 1.0, 0.5)
 
 
+def test_weights_stand_for_another_mix():
+    """The two wrong examples count three times: the same as if each stood there three times."""
+    weights = [3 if not right else 1 for right in RIGHT]
+    repeated = [np.repeat(values, weights) for values in (SCORES, RIGHT)]
+    for score in SCORES:
+        weighted = thresholds.measure(SCORES, RIGHT, score, weights=weights)
+        assert weighted == pytest.approx(thresholds.measure(*repeated, score))
+    assert np.allclose(thresholds.curve(SCORES, RIGHT, weights=weights), thresholds.curve(*repeated))
+    assert thresholds.choose(SCORES, RIGHT, precision=0.7, weights=weights) == pytest.approx((0.9, 1.0, 1 / 3))
+    assert thresholds.choose(SCORES, RIGHT, precision=0.5, weights=weights).score == 0.6
+
+
+def test_an_example_without_weight_does_not_exist():
+    weights = [1, 0, 1, 1, 1]
+    assert thresholds.measure(SCORES, RIGHT, 0.8, weights=weights) == pytest.approx((0.8, 0.5, 0.5))
+    assert len(thresholds.curve(SCORES, RIGHT, weights=[1, 0, 0, 1, 1]).scores) == 3
+
+
+@pytest.mark.parametrize("weights", [[1, 1], [1, 1, 1, 1, -1], [1, 1, 1, 1, np.nan], 1])
+def test_bad_weights_are_named(weights):
+    with pytest.raises(ValueError, match="weights must be 5 numbers"):
+        thresholds.choose(SCORES, RIGHT, precision=0.5, weights=weights)
+
+
 def test_nothing_above_the_threshold_is_perfectly_precise_and_finds_nothing():
     assert thresholds.measure(SCORES, RIGHT, 0.95) == (0.95, 1.0, 0.0)
 
@@ -91,3 +115,25 @@ def test_bad_input_is_named(scores, right, precision, message):
 def test_measuring_checks_its_input_too(scores, right, score, error, message):
     with pytest.raises(error, match=message):
         thresholds.measure(scores, right, score)
+
+
+def test_risk_against_coverage_by_hand():
+    found = thresholds.risk(SCORES, RIGHT)
+    assert np.allclose(found.scores, [0.9, 0.8, 0.6, 0.4])  # equal scores are shown together
+    assert np.allclose(found.coverage, [1 / 5, 3 / 5, 4 / 5, 1])
+    assert np.allclose(found.risk, [0, 1 / 3, 1 / 4, 2 / 5])
+
+
+def test_risk_of_another_mix_is_that_of_so_many_copies():
+    weights = [2, 0, 1, 3, 1]
+    copies = np.repeat(np.arange(5), weights)
+    weighed = thresholds.risk(SCORES, RIGHT, weights)
+    copied = thresholds.risk(np.array(SCORES)[copies], np.array(RIGHT)[copies])
+    for one, other in zip(weighed, copied, strict=True):
+        assert np.allclose(one, other)
+
+
+@pytest.mark.parametrize("weights", [[1, 1], [0] * 5, [-1, 1, 1, 1, 1], [np.nan] * 5])
+def test_weights_must_be_shares(weights):
+    with pytest.raises(ValueError, match="weights must be 5 numbers"):
+        thresholds.risk(SCORES, RIGHT, weights)

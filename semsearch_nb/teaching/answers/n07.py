@@ -90,8 +90,8 @@ ANSWERS = {
         because="of what reaches the threshold more is asked before, and so right. Recall stays, as it looks at the "
         "right first hits alone.",
         tempting={
-            "a": "the table above goes the other way: read it from its last column to its first",
-            "b": "the threshold stays, but precision depends on the mix: read the table above along a line",
+            "a": "the table above goes the other way: read it from its last line to its first",
+            "b": "the threshold stays, but precision depends on the mix: read a column of the table above",
         },
     ),
     "quiz 2": Choice(
@@ -99,8 +99,8 @@ ANSWERS = {
         because="these wrong hits have the highest scores of all. A threshold that leaves them out leaves out "
         "nearly all right ones too.",
         tempting={
-            "a": "a threshold for 0.8 keeps nearly all of them. Compare it with the scores of the four hits above",
-            "b": "look where recall stands in the left panel at the scores of these four hits",
+            "a": "a threshold for 0.8 keeps nearly all of them. Compare it with the scores of the three hits above",
+            "b": "look where recall stands in the left panel at the scores of these three hits",
         },
     ),
     "1": Task(_stricter, because=_price),
