@@ -1,11 +1,13 @@
 """How good is each method on each labelled set at hand?
 
     python benchmarks/quality.py [FOLDER ...] [--only NAME ...] [--limit N] [--wordnet] [--stages] [--output DIR]
+    python benchmarks/quality.py --only passages-natural questions --gate benchmarks/gate/quality.json
 
 Measured are our own collections, natural and stress questions of `passages` apart, every set of
 `datasets.labelled` below SEMSEARCH_DATA_DIR, and each FOLDER in the BEIR layout: nDCG@10, recall@10 and
 recall@100 with 95 % bootstrap intervals, and the differences in nDCG@10 between methods over the same queries.
-Writes quality.json and quality.md.
+Writes quality.json and quality.md. With `--gate` nothing is written: the run fails when a figure has fallen, that is
+when its whole interval lies below the mean that the baseline holds, the quality.json of an earlier run.
 """
 
 from __future__ import annotations
@@ -134,7 +136,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "learned from, only what was held out",
     )
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results", metavar="DIR")
+    parser.add_argument(
+        "--gate", type=Path, metavar="JSON", help="compare with this report, and fail where it was better"
+    )
     options = parser.parse_args(arguments)
+    baseline = json.loads(options.gate.read_text(encoding="utf-8"))["sets"] if options.gate else {}
     sets = find_sets(options.folders, options.wordnet)
     chosen = [fnmatch.filter(sets, pattern) for pattern in options.only]
     if not all(chosen):
@@ -147,6 +153,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.stages and name in LEARNED:
             collection = collection.split()[1]
         report["sets"][name] = measure(name, collection, methods, options.limit)
+    if options.gate:
+        if not baseline.keys() & report["sets"].keys():
+            parser.error(f"--gate: {options.gate} holds none of {', '.join(names)}")
+        fallen = below(report["sets"], baseline)
+        print("\n".join(fallen) or f"nothing lies below {options.gate}")
+        sys.exit(int(bool(fallen)))
     table = as_markdown(report)
     options.output.mkdir(parents=True, exist_ok=True)
     write(options.output / "quality.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
@@ -209,6 +221,20 @@ def measure(name: str, whole: Collection, methods: Mapping[str, Method], limit: 
             for a, b in combinations(values, 2)
         },
     }
+
+
+def below(sets: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:
+    """A line for each figure of the baseline that this run's interval lies below, or that this run lacks."""
+    lines = []
+    for name in sets.keys() & baseline.keys():
+        for method, metrics in baseline[name]["methods"].items():
+            for metric, before in metrics.items():
+                now = sets[name]["methods"].get(method, {}).get(metric)
+                if now is None:
+                    lines.append(f"{name}, {method}, {metric}: not measured, was {before['mean']:.3f}")
+                elif now["high"] < before["mean"]:
+                    lines.append(f"{name}, {method}, {metric}: {Interval(**now)}, was {before['mean']:.3f}")
+    return sorted(lines)
 
 
 def describe() -> dict[str, Any]:

@@ -187,3 +187,38 @@ def test_write_replaces_the_whole_file(tmp_path: Path) -> None:
     quality.write(file, "new")
     assert file.read_text() == "new"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_gate_fails_where_an_interval_lies_below_the_baseline(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(quality, "METHODS", STUBS)
+    monkeypatch.setattr(settings, "_current", settings.Settings())
+    quality.main([str(folder), "--only", "tiny", "--output", str(tmp_path)])
+    baseline = tmp_path / "quality.json"
+    gate = [str(folder), "--only", "tiny", "--gate", str(baseline)]
+
+    def run() -> int | str | None:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            quality.main(gate)
+        return ended.value.code
+
+    assert run() == 0 and "nothing lies below" in capsys.readouterr().out
+    useless = Hits(np.zeros((2, 1), np.float32), np.full((2, 1), 2))  # d3, which nobody wants
+    worse = {"in order": in_order, "backwards": lambda collection: useless}
+    monkeypatch.setattr(quality, "METHODS", worse)
+    assert run() == 1
+    fallen = [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert fallen == [f"tiny, backwards, {metric}" for metric in ("nDCG@10", "recall@100", "recall@10")]
+    monkeypatch.setattr(quality, "METHODS", {"in order": in_order})
+    assert run() == 1 and "tiny, backwards, nDCG@10: not measured" in capsys.readouterr().out
+    baseline.write_text(json.dumps({"sets": {"another": {}}}))
+    assert run() == 2 and "holds none of tiny" in capsys.readouterr().err
+
+
+def test_our_samples_are_searched_as_well_as_when_the_baseline_was_made(capsys: pytest.CaptureFixture[str]) -> None:
+    baseline = quality.ROOT / "benchmarks" / "gate" / "quality.json"
+    with pytest.raises(SystemExit) as ended:
+        quality.main(["--only", "passages-*l", "questions", "publications", "--gate", str(baseline)])
+    assert ended.value.code == 0, capsys.readouterr().out

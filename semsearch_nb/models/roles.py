@@ -17,13 +17,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers.utils import logging as transformers_logging
 
 from semsearch_nb.foundation import cache, download, settings
 from semsearch_nb.foundation.storage import checksum
-from semsearch_nb.models import fingerprints, packaged_e5, packaged_minilm, packaged_reranker
+from semsearch_nb.models import fingerprints, packaged_e5, packaged_minilm, packaged_reranker, packaged_sparse
 
 NO_PROMPTS = {"query": "", "document": ""}
 E5_PROMPTS = {"query": "query: ", "document": "passage: "}
@@ -58,7 +58,8 @@ HUB = {
 }
 ROLES = tuple(PACKAGED)
 
-HUB_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
+HUB_RERANKER = "cross-encoder/ettin-reranker-17m-v1"  # the classic small one: cross-encoder/ms-marco-MiniLM-L6-v2
+HUB_SPARSE = "ibm-granite/granite-embedding-30m-sparse"
 LOADING_ERRORS: tuple[type[Exception], ...] = (*download.HUB_ERRORS, SafetensorError)
 
 
@@ -108,6 +109,29 @@ def _load_reranker(on: str, models: str) -> CrossEncoder:
     return model.eval()
 
 
+def load_sparse() -> SparseEncoder:
+    """The learned sparse encoder of the role `sparse`, which `sparse.encode` takes. Loaded once a process, in float32.
+
+    Raises:
+        PackagedModelError: the extra `sparse` is not installed, or its weights are damaged.
+        OSError: `models="hub"` and the hub cannot be reached.
+    """
+    choice = settings.current()
+    return _load_sparse(device(), choice.models)
+
+
+@lru_cache(maxsize=2)
+def _load_sparse(on: str, models: str) -> SparseEncoder:
+    model: SparseEncoder
+    with _quiet():
+        if models == "packaged":
+            name, model, revision = packaged_sparse.NAME, packaged_sparse.load(on), packaged_sparse.SHA256
+        else:
+            name, (model, revision) = HUB_SPARSE, _from_hub(HUB_SPARSE, on, SparseEncoder)
+    fingerprints.remember(model, name, revision)
+    return model.eval()
+
+
 def folder(role: str) -> str:
     """What plain library code loads for a role: a folder, or with `models="hub"` a name of the hub.
 
@@ -124,8 +148,10 @@ def folder(role: str) -> str:
             return HUB_RERANKER
         key = {"name": packaged_reranker.NAME, "file": checksum(packaged_reranker.WEIGHTS), "layout": 1}
         return str(cache.folder("models", key, _write_reranker))
+    if role == "sparse":
+        return HUB_SPARSE if choice.models == "hub" else str(packaged_sparse.find())
     if role not in ROLES:
-        raise ValueError(f"role must be one of {', '.join(map(repr, (*ROLES, 'reranker')))}, not {role!r}")
+        raise ValueError(f"role must be one of {', '.join(map(repr, (*ROLES, 'reranker', 'sparse')))}, not {role!r}")
     if choice.models == "hub":
         return HUB[role].name
     return str(packaged_minilm.find() if PACKAGED[role].name == MINILM.name else _e5_folder())
