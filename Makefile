@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
-.PHONY: help notebooks test test-all lab lint sync refresh book links clean
+.PHONY: help notebooks test test-all lab lint sync refresh book links slides wheelhouse clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,7 @@ lint: $(VENV)/.ready-test ## ruff and mypy
 
 sync: $(VENV)/.ready-run ## write the generated parts: headers, setup cells, tables, links
 	$(BIN)/python tools/notebooks.py sync
+	$(BIN)/python tools/workshop.py
 
 refresh: $(VENV)/.ready-run ## run the notebooks in place, so that their outputs are those of this version
 	$(BIN)/python tools/notebooks.py refresh
@@ -40,6 +41,12 @@ book: $(VENV)/.ready-book ## the notebooks as committed, reports and interfaces,
 
 links: $(VENV)/.ready-book ## ask every address that the book links to whether it is still there
 	$(BIN)/python tools/book.py links
+
+slides: $(VENV)/.ready-book ## the slides of the workshop's three paths, in build/slides/
+	$(BIN)/python tools/workshop.py slides
+
+wheelhouse: $(VENV)/.ready-run ## all wheels, data and notebooks for a room without network, in build/wheelhouse/; TRY=--try
+	WITH="$(WITH)" $(BIN)/python tools/workshop.py wheelhouse $(TRY)
 
 clean: ## remove build/ and .venv
 	rm -rf build $(VENV)
