@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from semsearch_nb import datasets, settings
+from semsearch_nb import datasets, highlighting, settings
 from semsearch_nb.datasets import DatasetError, encyclopedia
 
 TOPICS = {
@@ -206,3 +206,18 @@ def test_another_version_is_refused(package, monkeypatch):
     monkeypatch.setitem(encyclopedia.SHA256, "en-us", "0" * 64)
     with pytest.raises(DatasetError, match=r"summaries_en-us.json is damaged or of another version.*==0\.0\.7"):
         datasets.load("encyclopedia", split="known-items")
+
+
+def test_marked_sentences_are_whole_sentences_of_an_article_that_answers():
+    questions = datasets.load("encyclopedia")
+    grades = {query.text: questions.qrels[query.id] for query in questions.queries}
+    marked = encyclopedia.answering_sentences()
+    card = (encyclopedia.FOLDER / "card.md").read_text(encoding="utf-8")
+    assert f"| questions with marked sentences, `answering_sentences()` | {len(marked)} |" in card
+    assert f"| of these with one sentence that answers | {sum(len(row.spans) == 1 for row in marked)} |" in card
+    for question, document, spans in marked:
+        assert grades[question][document.id] == 2
+        sentences = highlighting.sentences(document.text)
+        assert set(spans) < set(sentences), question
+    of_question = {row.question: row.document.text[slice(*row.spans[0])] for row in marked}
+    assert "Tigris" in of_question["which river runs through Baghdad"]

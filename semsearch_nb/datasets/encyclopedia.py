@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from semsearch_nb.datasets import beir
@@ -85,6 +86,22 @@ def unanswerable() -> tuple[Query, ...]:
     """Questions about what is in the encyclopedia, which none of its articles answers. No collection has them,
     as nothing is relevant to them: a search should know that it has found nothing."""
     return beir.read_queries(FOLDER / "unanswerable.jsonl")
+
+
+class Marked(NamedTuple):
+    """A question, an article that answers it, and where the sentences stand that do, each enough or a part of it."""
+
+    question: str
+    document: Document
+    spans: tuple[tuple[int, int], ...]
+
+
+def answering_sentences() -> tuple[Marked, ...]:
+    """Questions of the split `"test"` with the sentences that answer them, found by reading; see card.md."""
+    by_id, asked = {document.id: document for document in documents()}, beir.read_queries(FOLDER / "queries.jsonl")
+    text_of = {query.id: query.text for query in asked}
+    rows = json_file(FOLDER / "answering_sentences.json").items()
+    return tuple(Marked(text_of[key], by_id[title], tuple((a, b) for a, b in spans)) for key, (title, spans) in rows)
 
 
 def attribution(document: Document) -> str:

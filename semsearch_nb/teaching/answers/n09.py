@@ -49,37 +49,37 @@ def _price(answer: Any, *, retrievers: Sequence[retrieval.Retriever], parts: Map
 
 def _best_of(answer: Any, *, found: Sequence[tuple[str, float]]) -> str | None:
     if list(answer([])):
-        return "without hits there is no topic, so an empty list is expected"
+        return "without hits there is no article, so an empty list is expected"
     negative = [("a", -2.0), ("b", -1.0), ("a", -3.0)]  # as logits can be
     for hits in ([("a", 0.5), ("b", 0.9), ("a", 0.7)], negative, list(found)):
         best = answer(list(hits))
         if isinstance(best, Mapping):
-            return "a list of (topic, score) pairs is expected, not a dictionary"
+            return "a list of (title, score) pairs is expected, not a dictionary"
         pairs = [tuple(pair) for pair in best]
-        topics = [topic for topic, _ in pairs]
-        if len(set(topics)) < len(topics):
-            return "a topic comes twice"
-        if set(topics) != {topic for topic, _ in hits}:
-            return "each topic of the hits comes once, and no other"
-        if any(score != max(its for one, its in hits if one == topic) for topic, score in pairs):
-            return "keep the highest score of each topic, also where all scores are below zero"
+        titles = [title for title, _ in pairs]
+        if len(set(titles)) < len(titles):
+            return "an article comes twice"
+        if set(titles) != {title for title, _ in hits}:
+            return "each article of the hits comes once, and no other"
+        if any(score != max(its for one, its in hits if one == title) for title, score in pairs):
+            return "keep the highest score of each article, also where all scores are below zero"
         if [score for _, score in pairs] != sorted((score for _, score in pairs), reverse=True):
             return "sort the pairs by score, the best first"
     return None
 
 
 def _how_many(answer: Any, *, found: Sequence[tuple[str, float]]) -> str:
-    return f"{len(found)} hits show {len(answer(list(found)))} subjects, each of them once."
+    return f"{len(found)} hits show {len(answer(list(found)))} articles, each of them once."
 
 
 ANSWERS = {
     "quiz 1": Choice(
         "b",
         because="in a mix with fewer answers more of what is shown is wrong, so the score must be higher for the same "
-        "share. The price is right passages that are not shown.",
+        "share. The price is right answers that are not shown.",
         tempting={
-            "a": "a lower threshold shows more passages. Most of these questions have no right one to show",
-            "c": "the cosines do not change, but the share of right ones among those shown does. Read the three lines",
+            "a": "a lower threshold shows more answers. More of these questions have no right one to show",
+            "c": "the cosines do not change, but the share of wrong ones among those shown does. Compare the mixes",
         },
     ),
     "quiz 2": Choice(
@@ -87,8 +87,8 @@ ANSWERS = {
         because="the threshold is chosen where it looks good, and which questions a half holds is chance too. More "
         "judged questions make both smaller.",
         tempting={
-            "a": "both halves are compared with the same passages by the same model; only their questions differ",
-            "c": "look at the line of the logit: does it keep the promise better?",
+            "a": "both halves are compared with the same articles by the same model; only their questions differ",
+            "c": "another score would be chosen on the same few questions. Compare the two models in the table",
         },
     ),
     "1": Task(_equal_weights, because=_price),

@@ -84,10 +84,10 @@ def plot_risk(panes: Mapping[str, Mapping[str, Risk]]) -> Figure:
             found = lines[label]
             every = max(1, len(found.risk) // 8)
             axes.plot(found.coverage, found.risk, ms=6, markevery=every, label=label, **style)
-        axes.set(title=title, xlabel="coverage: questions that get an answer", xlim=(0, 1.02), ylim=(0, None))
+        axes.set(title=title, xlabel="coverage: questions that get an answer", xlim=(0, 1.02))
         grid(axes)
-        axes.legend(frameon=False, loc="upper left")
-    all_axes[0].set_ylabel("risk: answers that are wrong")
+    all_axes[0].set(ylabel="risk: answers that are wrong", ylim=(0, None))  # of all panels, once all lines are drawn
+    all_axes[0].legend(frameon=False, loc="upper left")
     return figure
 
 
