@@ -53,12 +53,17 @@ class BM25:
             raise ValueError(f"language must be None or one of {', '.join(Stemmer.algorithms())}, not {language!r}")
         self._stemmer = Stemmer.Stemmer(language) if language else None
         self._stopwords = frozenset(bm25s.stopwords.STOPWORDS_EN_PLUS if language == "english" else ())
-        corpus = [self._tokens(text) for text in as_texts(texts)]
+        corpus = [self.tokens(text) for text in as_texts(texts)]
         if not any(corpus):
             raise ValueError("texts hold no words to index; stop words alone are none")
         self.n_texts = len(corpus)
         self._index = bm25s.BM25(k1=1.2, b=0.75, method="lucene")
         self._index.index(corpus, show_progress=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the scores that the index holds, without its vocabulary."""
+        return sum(int(part.nbytes) for part in self._index.scores.values() if isinstance(part, np.ndarray))
 
     def search(self, queries: Iterable[str], k: int = 10) -> Hits:
         """The rows of the `k` texts with the highest BM25 score for each query, best first.
@@ -84,14 +89,15 @@ class BM25:
         return np.stack(list(self._scores(as_texts(queries, "queries"))))
 
     def _scores(self, queries: Sequence[str]) -> Iterator[FloatArray]:
-        tokens = [self._tokens(query) for query in queries]
+        tokens = [self.tokens(query) for query in queries]
         if lost := [query for query, its in zip(queries, tokens, strict=True) if not its]:
             message = f"{len(lost)} of {len(queries)} queries have no word to look for, the first is {lost[0]!r:.60}"
             warnings.warn(message, stacklevel=3)
         for its in tokens:
             yield np.asarray(self._index.get_scores(its) if its else np.zeros(self.n_texts), dtype=np.float32)
 
-    def _tokens(self, text: str) -> list[str]:
+    def tokens(self, text: str) -> list[str]:
+        """The words of a text as they are compared: without stop words, stemmed."""
         words = [word for word in _words(text) if word not in self._stopwords]
         return self._stemmer.stemWords(words) if self._stemmer else words
 

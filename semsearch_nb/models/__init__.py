@@ -8,11 +8,24 @@ checksum; `fingerprints` says what a model is, for the cache's keys.
 
 from semsearch_nb.models.fingerprints import Identity, identity
 from semsearch_nb.models.packaged_minilm import PackagedModelError
-from semsearch_nb.models.roles import HUB, HUB_RERANKER, PACKAGED, ROLES, Source, device, folder, load, load_reranker
+from semsearch_nb.models.roles import (
+    HUB,
+    HUB_RERANKER,
+    HUB_SPARSE,
+    PACKAGED,
+    ROLES,
+    Source,
+    device,
+    folder,
+    load,
+    load_reranker,
+    load_sparse,
+)
 
 __all__ = [
     "HUB",
     "HUB_RERANKER",
+    "HUB_SPARSE",
     "PACKAGED",
     "ROLES",
     "Identity",
@@ -23,4 +36,5 @@ __all__ = [
     "identity",
     "load",
     "load_reranker",
+    "load_sparse",
 ]

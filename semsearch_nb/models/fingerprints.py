@@ -17,13 +17,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer, SparseEncoder
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from semsearch_nb.foundation import cache
 
-Model = SentenceTransformer | CrossEncoder
+Model = SentenceTransformer | CrossEncoder | SparseEncoder
 LIBRARIES = ("torch", "transformers", "sentence-transformers", "tokenizers")
 # What torch keeps of every module, except hooks, which may change what is computed.
 MACHINERY = set(vars(torch.nn.Module())) - {"_forward_hooks", "_forward_pre_hooks"}
