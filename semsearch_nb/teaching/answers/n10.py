@@ -91,7 +91,7 @@ ANSWERS = {
         "c",
         because="it keeps a vector for each token, so a text of twice the length takes twice the bytes.",
         tempting={
-            "a": "a longer text has more words, but each word counts once and takes a few bytes. Read the table of bytes",
+            "a": "a longer text has more words, but each counts once and takes a few bytes. Read the table of bytes",
             "b": "the vector has the same size for a word and for a page",
         },
     ),
@@ -109,7 +109,7 @@ ANSWERS = {
         because="the two rankings of words hold other texts on top, and they are two of three votes.",
         tempting={
             "b": "standard scores remove the scale: each ranking has the same spread. What is on top of the rankings?",
-            "c": "a text that one ranking does not hold counts as its last one there. It is still found by the dense one",
+            "c": "a text that one ranking does not hold counts as its last one there. The dense one still finds it",
         },
     ),
     "3": Task(_maxsim, because=_shape, wants_function=True),
