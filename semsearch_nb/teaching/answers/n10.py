@@ -33,7 +33,7 @@ def _more_words(answer: Any, *, rankings: Sequence[Hits], asked: Collection, row
     return number(
         answer,
         float(values[rows].mean()),
-        0.003,
+        0.005,
         "fuse with fusion.standard_scores(rankings, weights=[1, 2]), then ndcg(…, passages)[rows].mean()",
         {said: float(some.mean()) for said, some in mistakes.items()},
     )
