@@ -162,7 +162,7 @@ def test_github_can_show_it(path):
 def test_checks_stand_out_of_sight_in_cells_that_print_nothing(path):
     for cell in code_cells(path):
         assert "NBVAL" not in cell.source, "use the tag nbval-ignore-output, which learners do not read"
-        asserts = re.findall(r"^assert ", cell.source, re.MULTILINE)
+        asserts = re.findall(r"^ *assert ", cell.source, re.MULTILINE)
         if committed.is_hidden(cell):
             assert asserts and cell.outputs == [] and cell.metadata == committed.FOLDED, cell.source
         else:
