@@ -54,7 +54,7 @@ def standard_scores(rankings: Sequence[Hits], k: int = 10, *, weights: Sequence[
     A weighted CombSUM (Fox and Shaw 1994) of z-scores (Renda and Straccia 2003). A document that a ranking does
     not hold counts as the last one that it holds. Equal scores say nothing and give no points, and so does a
     ranking of a single hit. With weights tuned in nested folds of six judged sets this is better than reciprocal
-    ranks, and the former rule z·z₁ is no better (nDCG@10 +0.0005 [-0.0011, +0.0022]): benchmarks/results/fusion.md.
+    ranks, and the former rule z·z₁ is no better (nDCG@10 -0.0012 [-0.0029, +0.0004]): benchmarks/results/fusion.md.
     Arguments, result and errors are those of `reciprocal_rank`.
     """
     return _fuse(rankings, k, weights, _z, absent=np.min)
