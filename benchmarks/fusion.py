@@ -88,13 +88,14 @@ INTRODUCTION = """## Three rankings
 BM25, the learned sparse encoder of the extra `sparse`, and MiniLM; fused with even weights as standard scores or by
 reciprocal ranks, and by `hybrid.Adaptive`. The best single stage of a set is bold. *Left out*: the constants of
 `Adaptive` chosen anew on the sets of other sources. One of its signs, that texts must be longer than the question,
-was added, and made stricter, because of `questions` and stays in *left out* too, so that set is no evidence for it. Where
-collections were judged by reading pooled hits, what nobody has read counts as not relevant. That is to the disadvantage
-of the learned sparse encoder, which took no part in pooling; the shares stand below the table. For 40 natural questions
-to `passages`, drawn with a fixed seed, a language model has judged its first five by title and first 110 characters: of 76
-pairs that nobody had graded none answers or helps (`judgements/passages-learned-sparse.tsv`). The encyclopedia is a sample of its articles,
-in which first hits reach further down than in the whole, so half of them are unread. Sets whose questions and texts
-differ in language are not here, since words cannot search them.
+was added, and made stricter, because of `questions` and stays in *left out* too, so that set is no evidence for it.
+Where collections were judged by reading pooled hits, what nobody has read counts as not relevant. That is to the
+disadvantage of the learned sparse encoder, which took no part in pooling; the shares stand below the table. For 40
+natural questions to `passages`, drawn with a fixed seed, a language model has judged its first five by title and
+first 110 characters: of 76 pairs that nobody had graded none answers or helps
+(`judgements/passages-learned-sparse.tsv`). The encyclopedia is a sample of its articles, in which first hits reach
+further down than in the whole, so half of them are unread. Sets whose questions and texts differ in language are not
+here, since words cannot search them.
 
 """
 Values = np.ndarray[Any, np.dtype[np.float64]]
