@@ -107,9 +107,8 @@ def _fuse(
     weights = _checked_weights(weights, len(rankings))
     k = min(as_count(k, "k"), max(ranking.indices.shape[1] for ranking in rankings))
     kind = rankings[0].indices.dtype
-    scores = np.full((len(rankings[0]), k), -np.inf, dtype=np.float32)
-    indices = np.full(scores.shape, None if kind.kind == "O" else -1, dtype=kind)
-    for query in range(len(scores)):
+    rows = []
+    for query in range(len(rankings[0])):
         found = [(r.indices[query][there], r.scores[query][there]) for r in rankings for there in [r.found[query]]]
         place = {document: i for i, document in enumerate(dict.fromkeys(d for hits, _ in found for d in hits.tolist()))}
         total = np.zeros(len(place))
@@ -120,9 +119,8 @@ def _fuse(
                 row[[place[document] for document in documents.tolist()]] = of_hits
                 total += weight * row
         best = np.argsort(-total, kind="stable")[:k]
-        scores[query, : len(best)] = total[best]
-        indices[query, : len(best)] = np.array(list(place), dtype=kind)[best]
-    return Hits(scores, indices, rankings[0].holds)
+        rows.append((total[best], np.array(list(place), dtype=kind)[best]))
+    return Hits.of_rows(rows, k, rankings[0].holds, kind=kind)
 
 
 def _checked(rankings: Sequence[Hits]) -> list[Hits]:

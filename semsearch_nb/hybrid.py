@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ def nested(
     *,
     folds: int = 5,
     steps: int = 10,
-    fuse: fusion.Fuse | None = None,
+    fuse: fusion.Fuse = fusion.standard_scores,
 ) -> Nested:
     """nDCG@10 of a fusion whose weights are tuned, without measuring on what they were tuned on.
 
@@ -53,26 +54,15 @@ def nested(
         raise ValueError(f"folds must lie between 2 and the {n} queries, not {folds}")
     if wrong := [len(hits) for hits in rankings if len(hits) != n]:
         raise ValueError(f"rankings answer {wrong[0]} queries and the collection has {n}; they must match")
-    combine = fuse or fusion.standard_scores
     fold_of = np.random.default_rng(0).permutation(n) % folds
     values, chosen = np.zeros(n), []
     for fold in range(folds):
         inside = fold_of == fold
-        rest = collection.with_queries(
-            [query for query, left in zip(collection.queries, inside, strict=True) if not left]
-        )
-        weights = fusion.learn_weights(
-            [hits.take(~inside) for hits in rankings],
-            rest.qrels,
-            rest.query_ids,
-            collection.document_ids,
-            fuse=combine,
-            steps=steps,
-        )
-        asked = collection.with_queries(
-            [query for query, in_it in zip(collection.queries, inside, strict=True) if in_it]
-        )
-        hits = combine([hits.take(inside) for hits in rankings], 10, weights=weights)
+        rest, asked = (collection.with_queries(list(compress(collection.queries, part))) for part in (~inside, inside))
+        others = [hits.take(~inside) for hits in rankings]
+        ids = rest.query_ids, collection.document_ids
+        weights = fusion.learn_weights(others, rest.qrels, *ids, fuse=fuse, steps=steps)
+        hits = fuse([hits.take(inside) for hits in rankings], 10, weights=weights)
         run = evaluation.as_run(hits, asked.query_ids, collection.document_ids)
         values[inside] = evaluation.ndcg_at_k(run, asked.qrels)
         chosen.append(weights)

@@ -7,6 +7,7 @@ import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import bm25s
 import numpy as np
@@ -76,17 +77,26 @@ class BM25:
             UserWarning: a query has no word at all, or stop words alone; nothing is found for it.
         """
         asked, k = as_texts(queries, "queries"), min(as_count(k, "k"), self.n_texts)
-        scores = np.full((len(asked), k), -np.inf, dtype=np.float32)
-        indices = np.full((len(asked), k), -1, dtype=np.int64)
-        for row, every in enumerate(self._scores(asked)):
+        rows = []
+        for every in self._scores(asked):
             best = _best(every, k)
             best = best[every[best] > 0]
-            scores[row, : len(best)], indices[row, : len(best)] = every[best], best
-        return Hits(scores, indices, "rows")
+            rows.append((every[best], best))
+        return Hits.of_rows(rows, k, "rows")
 
     def scores(self, queries: Iterable[str]) -> FloatArray:
         """The score of every text for every query, shape `(n_queries, n_texts)`; 0 where no word is shared."""
         return np.stack(list(self._scores(as_texts(queries, "queries"))))
+
+    def shares_a_word(
+        self, queries: Iterable[str], answers: Iterable[list[int]]
+    ) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Whether each query shares a word with one of its answers, which are rows of the texts; shape `(n_queries,)`.
+
+        So questions can be told apart for which words can do something from those for which they cannot.
+        """
+        asked = as_texts(queries, "queries")
+        return np.array([every[rows].any() for every, rows in zip(self._scores(asked), answers, strict=True)])
 
     def _scores(self, queries: Sequence[str]) -> Iterator[FloatArray]:
         tokens = [self.tokens(query) for query in queries]

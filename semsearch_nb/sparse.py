@@ -55,14 +55,13 @@ class Sparse:
         """
         asked = encode(self.model, as_texts(queries, "queries"), "query")
         k = min(as_count(k, "k"), self.vectors.shape[0])
-        scores = np.full((asked.shape[0], k), -np.inf, dtype=np.float32)
-        indices = np.full(scores.shape, -1, dtype=np.int64)
-        for row in range(len(scores)):
+        rows = []
+        for row in range(asked.shape[0]):
             found = asked[[row]] @ self._documents_of  # reads the lists of the query's words alone
             best = np.lexsort((found.indices, -found.data))[:k]
             best = best[found.data[best] > 0]
-            scores[row, : len(best)], indices[row, : len(best)] = found.data[best], found.indices[best]
-        return Hits(scores, indices, "rows")
+            rows.append((found.data[best], found.indices[best]))
+        return Hits.of_rows(rows, k, "rows")
 
 
 def encode(

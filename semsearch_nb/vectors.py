@@ -49,6 +49,20 @@ class Hits:
         elif self.holds not in ("rows", "ids"):
             raise ValueError(f"holds must be 'rows' or 'ids', not {self.holds!r}")
 
+    @classmethod
+    def of_rows(cls, rows: Iterable[tuple[Any, Any]], k: int, holds: Holds, *, kind: Any = np.int64) -> Hits:
+        """Hits of `k` places from scores and indices of any length up to `k`, a pair for each query, best first.
+
+        Args:
+            kind: of the indices, `object` where they are ids that are strings.
+        """
+        listed = list(rows)
+        scores = np.full((len(listed), k), -np.inf, dtype=np.float32)
+        indices = np.full(scores.shape, None if np.dtype(kind) == object else -1, dtype=kind)
+        for row, (of_query, found) in enumerate(listed):
+            scores[row, : len(of_query)], indices[row, : len(found)] = of_query, found
+        return cls(scores, indices, holds)
+
     def __iter__(self) -> Iterator[Any]:
         yield self.scores
         yield self.indices

@@ -290,3 +290,10 @@ def test_wordnet_reversed_asks_with_a_description(tmp_path, monkeypatch):
     assert collection.query_texts == ["all there is"] and collection.qrels == {"r001": {"n00001740": 2}}
     with pytest.raises(DatasetError, match=r"must be one of 'test', 'reverse', not 'backwards'"):
         datasets.load("wordnet", split="backwards")
+
+
+def test_relevant_rows_are_those_with_the_grade_or_a_higher_one():
+    documents = tuple(Document(key, key) for key in "abc")
+    qrels = {"q1": {"c": 2, "a": 1, "b": 0}, "q2": {"b": 1}}
+    collection = Collection("made", documents, (Query("q2", "two"), Query("q1", "one")), qrels, "by hand")
+    assert collection.relevant_rows() == [[1], [2, 0]] and collection.relevant_rows(2) == [[], [2]]

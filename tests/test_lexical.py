@@ -102,3 +102,10 @@ def test_texts_may_be_any_column_or_iterator_and_nothing_else():
             index.search(wrong)
         with pytest.raises(TypeError, match="texts must be a list of strings"):
             BM25(wrong)
+
+
+def test_a_query_shares_a_word_with_one_of_its_answers_or_with_none():
+    shared = BM25(TEXTS).shares_a_word(["night cats", "night cats", "erupting", "dogs"], [[3, 1], [3], [3], []])
+    assert shared.tolist() == [True, False, True, False]
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        BM25(TEXTS).shares_a_word(["cat", "dog"], [[0]])

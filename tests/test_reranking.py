@@ -316,7 +316,7 @@ def test_weights_are_written_and_read_back(model, tmp_path):
 def test_a_hub_reranker_that_is_not_there_says_how_to_go_on(monkeypatch, tmp_path):
     monkeypatch.setattr(models.roles, "HUB_RERANKER", str(tmp_path / "no-such-model"))
     monkeypatch.setattr(settings, "_current", dataclasses.replace(settings.current(), models="hub"))
-    models.roles._load_reranker.cache_clear()
+    models.roles._load_other.cache_clear()
     with pytest.raises(OSError, match=r'configure\(models="packaged"\)'):
         models.load_reranker()
 
@@ -325,7 +325,7 @@ def test_the_hub_role_takes_any_cross_encoder(model, monkeypatch, tmp_path):
     model.save_pretrained(str(tmp_path / "hub"))
     monkeypatch.setattr(models.roles, "HUB_RERANKER", str(tmp_path / "hub"))
     monkeypatch.setattr(settings, "_current", dataclasses.replace(settings.current(), models="hub"))
-    models.roles._load_reranker.cache_clear()
+    models.roles._load_other.cache_clear()
     hub = models.load_reranker()
     assert models.identity(hub).name == str(tmp_path / "hub")
     assert reranking.rerank(QUESTION, TEXTS, hub).indices[0, 0] == 1

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from semsearch_nb.vectors import as_texts, as_vectors, unit_rows
+from semsearch_nb.vectors import Hits, as_texts, as_vectors, unit_rows
 
 
 def test_what_is_right_already_is_not_copied():
@@ -67,3 +67,12 @@ def test_unit_rows_have_length_one_and_keep_their_direction(array):
 def test_as_texts_takes_any_sequence_of_strings():
     assert as_texts(("a", "b")) == ["a", "b"]
     assert as_texts(np.array(["a", "b"])) == ["a", "b"]
+
+
+def test_rows_of_any_length_become_hits_that_end_with_empty_places():
+    hits = Hits.of_rows([([0.9, 0.5], [7, 3]), ([], [])], 3, "rows")
+    assert hits.indices.tolist() == [[7, 3, -1], [-1, -1, -1]] and hits.indices.dtype == np.int64
+    assert hits.scores.dtype == np.float32 and hits.found.tolist() == [[True, True, False], [False] * 3]
+    named = Hits.of_rows([([0.9], ["a"])], 2, "ids", kind=object)
+    assert named.indices.tolist() == [["a", None]] and named.holds == "ids"
+    assert Hits.of_rows([], 2, "rows").scores.shape == (0, 2)

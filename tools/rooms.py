@@ -77,13 +77,11 @@ def _imported(file: Path) -> set[str]:
     later |= {id(node) for test in ast.walk(tree) if _for_types_only(test) for node in ast.walk(test)}
     names: set[str] = set()
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.ImportFrom)
-            and id(node) not in later
-            and (node.module or "").startswith("semsearch_nb")
-        ):
-            first = (node.module or "").split(".")[1:2]
-            names |= set(first) or {alias.name for alias in node.names}
+        if not isinstance(node, ast.ImportFrom) or id(node) in later:
+            continue
+        package, *inside = (node.module or "").split(".")
+        if package == "semsearch_nb":
+            names |= set(inside[:1]) or {alias.name for alias in node.names}
     return {_room_of(name) for name in names} - {""}
 
 

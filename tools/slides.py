@@ -67,6 +67,11 @@ def offline(text: str) -> str:
     return re.sub(r"<a [^>]*>(.*?)</a>", r"\1", text, flags=re.DOTALL).replace("¶", "")
 
 
+def inline(text: str) -> str:
+    """Markdown of one line as HTML without a paragraph."""
+    return str(markdown2html_mistune(text)).strip().removeprefix("<p>").removesuffix("</p>")
+
+
 def said(section: Section) -> str:
     """The speaker's notes."""
     note = notes(section)
@@ -88,15 +93,13 @@ def deck(route: Route) -> str:
         for step in day:
             if step.section is None:
                 if "](" not in step.text:  # an exercise is done in the notebook
-                    title = markdown2html_mistune(step.text).strip().removeprefix("<p>").removesuffix("</p>")
-                    slides.append(f"<section><h2>{title}</h2><p>{step.minutes} minutes</p></section>")
+                    slides.append(f"<section><h2>{inline(step.text)}</h2><p>{step.minutes} minutes</p></section>")
                 continue
             section = step.section
-            title = markdown2html_mistune(section.title).strip().removeprefix("<p>").removesuffix("</p>")
             source = f'<p class="from">notebook {section.entry.number}</p>'
             for wanted in notes(section).get("slides", []):
                 inside = slide(section, wanted)
-                slides.append(f"<section><h2>{title}</h2>\n{inside}\n{source}{said(section)}</section>")
+                slides.append(f"<section><h2>{inline(section.title)}</h2>\n{inside}\n{source}{said(section)}</section>")
     colours = HtmlFormatter().get_style_defs(".reveal pre.code")
     return f"""<!doctype html>
 <html lang="en">

@@ -49,11 +49,15 @@ def update_notebook(path: Path, cells: dict[str, str], check: bool) -> list[str]
 
 def update_page(name: str, blocks: dict[str, str], check: bool) -> list[str]:
     """Put generated text between the comments `<!-- name -->` and `<!-- /name -->` of a page."""
-    text = (ROOT / name).read_text(encoding="utf-8")
+    fresh = with_blocks((ROOT / name).read_text(encoding="utf-8"), blocks)
+    return write_if_changed(ROOT / name, fresh.encode(), check)
+
+
+def with_blocks(text: str, blocks: dict[str, str]) -> str:
     for block, fresh in blocks.items():
         start, end = f"<!-- {block} -->\n", f"\n<!-- /{block} -->"
         text = text[: text.index(start) + len(start)] + fresh + text[text.index(end) :]
-    return write_if_changed(ROOT / name, text.encode(), check)
+    return text
 
 
 def pictures(path: Path) -> dict[str, bytes]:
@@ -66,11 +70,11 @@ def pictures(path: Path) -> dict[str, bytes]:
 
 
 def write_if_changed(path: Path, fresh: bytes, check: bool) -> list[str]:
-    if path.read_bytes() == fresh:
+    if path.exists() and path.read_bytes() == fresh:
         return []
     if not check:
         path.write_bytes(fresh)
-    return [str(path.relative_to(ROOT))]
+    return [path.relative_to(ROOT).as_posix()]
 
 
 def header(entries: Sequence[Entry], position: int) -> str:

@@ -23,6 +23,7 @@ from typing import Any
 import nbformat
 from committed import is_hidden
 from manifest import ROOT, Entry, read_manifest, tomllib
+from sync import with_blocks, write_if_changed
 
 from semsearch_nb.teaching.exercises import Choice, Task
 
@@ -275,11 +276,11 @@ def table_of_paths() -> str:
         planned = " + ".join(str(sum(one.minutes for one in day)) for day in route.steps)
         given = " + ".join(str(route.length) for _ in route.steps)
         lines.append(f"| [{route.title}]({route.file}.md) | {planned} | {given} | {route.summary} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def list_of_notes() -> str:
-    return "".join(f"- [{number} · {entries()[number].title}]({number}.md)\n" for number in used())
+    return "\n".join(f"- [{number} · {entries()[number].title}]({number}.md)" for number in used())
 
 
 def pages() -> dict[Path, str]:
@@ -287,21 +288,12 @@ def pages() -> dict[Path, str]:
     fresh = {KIT / f"{route.file}.md": path_page(route) for route in paths()}
     fresh |= {KIT / f"{number}.md": notebook_page(entries()[number], chosen) for number, chosen in used().items()}
     index = (KIT / "index.md").read_text(encoding="utf-8")
-    for name, block in (("paths", table_of_paths()), ("notes", list_of_notes())):
-        start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        index = index[: index.index(start) + len(start)] + block + index[index.index(end) :]
-    return fresh | {KIT / "index.md": index}
+    return fresh | {KIT / "index.md": with_blocks(index, {"paths": table_of_paths(), "notes": list_of_notes()})}
 
 
 def write(check: bool) -> list[str]:
     """Write what is generated; with `check` only name the files in which it is stale."""
-    stale = []
-    for path, fresh in pages().items():
-        if not path.exists() or path.read_text(encoding="utf-8") != fresh:
-            stale.append(path.relative_to(ROOT).as_posix())
-            if not check:
-                path.write_text(fresh, encoding="utf-8")
-    return stale
+    return [name for path, fresh in pages().items() for name in write_if_changed(path, fresh.encode(), check)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

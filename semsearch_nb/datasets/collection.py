@@ -74,6 +74,12 @@ class Collection:
     def query_texts(self) -> list[str]:
         return [query.text for query in self.queries]
 
+    def relevant_rows(self, least: int = 1) -> list[list[int]]:
+        """For each query the rows of the documents that are judged with this grade or a higher one."""
+        row_of = {document: row for row, document in enumerate(self.document_ids)}
+        judged = (self.qrels[query] for query in self.query_ids)
+        return [[row_of[document] for document, grade in grades.items() if grade >= least] for grades in judged]
+
     def where(self, **metadata: Any) -> Collection:
         """The same documents with only the queries whose metadata have these values.
 

@@ -101,12 +101,9 @@ class ElasticIndex:
         rows: list[list[dict[str, Any]]] = []
         for start in range(0, len(bodies), AT_A_TIME):
             rows += [self._checked(answer) for answer in self._answers(bodies[start : start + AT_A_TIME])]
-        scores = np.full((len(rows), k), -np.inf, dtype=np.float32)
-        ids = np.full((len(rows), k), -1, dtype=np.int64) if self.integer_ids else np.full((len(rows), k), None)
-        for row, hits in enumerate(rows):
-            scores[row, : len(hits)] = [hit["_score"] for hit in hits]
-            ids[row, : len(hits)] = [int(hit["_id"]) if self.integer_ids else hit["_id"] for hit in hits]
-        return Hits(scores, ids, "rows" if self.integer_ids else "ids")
+        read: Any = int if self.integer_ids else str
+        found = [([hit["_score"] for hit in hits], [read(hit["_id"]) for hit in hits]) for hits in rows]
+        return Hits.of_rows(found, k, "rows" if self.integer_ids else "ids", kind=np.int64 if read is int else object)
 
     def set_effort(self, value: int) -> None:
         """Trade speed for recall: the `num_candidates` of searches from now on."""

@@ -30,7 +30,6 @@ FILES = {
     "tokenizer.json": "91f1def9b9391fdabe028cd3f3fcc4efd34e5d1f08c3bf2de513ebb5911a1854",
     "tokenizer_config.json": "f751631772c0ae1318e75b816908ecb25130da23bdca56517d2b59a51adaec35",
 }
-SHA256 = FILES["model.safetensors"]
 
 
 def find() -> Path:
@@ -52,12 +51,15 @@ def find() -> Path:
     return folder
 
 
-def load(on: str = "cpu") -> SparseEncoder:
-    """The encoder on a device: a BERT that guesses words, and of each word the best guess over the text's tokens."""
+def load(on: str = "cpu") -> tuple[SparseEncoder, str]:
+    """The encoder on a device, and the revision of its weights.
+
+    It is a BERT that guesses words, and keeps of each word the best guess over the text's tokens.
+    """
     transformer = Transformer(
         str(find()), transformer_task="fill-mask", model_kwargs={"dtype": torch.float32}, max_seq_length=MAX_TOKENS
     )
     model: SparseEncoder = SparseEncoder(
         modules=[transformer, SpladePooling("max")], device=on, similarity_fn_name="dot"
     )
-    return model.eval()
+    return model, FILES["model.safetensors"]

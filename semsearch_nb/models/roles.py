@@ -85,7 +85,7 @@ def load(role: str) -> SentenceTransformer:
 
 
 def load_reranker() -> CrossEncoder:
-    """The cross-encoder of the role `reranker`: the project's own, or with `models="hub"` that of MS MARCO.
+    """The cross-encoder of the role `reranker`: the project's own, or with `models="hub"` that of `HUB_RERANKER`.
 
     Loaded once a process, in float32, on the device of the settings. `reranking.rerank` uses it.
 
@@ -93,20 +93,8 @@ def load_reranker() -> CrossEncoder:
         PackagedModelError: the weights are missing or damaged.
         OSError: `models="hub"` and the hub cannot be reached.
     """
-    choice = settings.current()
-    return _load_reranker(device(), choice.models)
-
-
-@lru_cache(maxsize=2)
-def _load_reranker(on: str, models: str) -> CrossEncoder:
-    model: CrossEncoder
-    with _quiet():
-        if models == "packaged":
-            name, (model, revision) = packaged_reranker.NAME, packaged_reranker.load(on)
-        else:
-            name, (model, revision) = HUB_RERANKER, _from_hub(HUB_RERANKER, on, CrossEncoder)
-    fingerprints.remember(model, name, revision)
-    return model.eval()
+    model: CrossEncoder = _load_other(packaged_reranker, HUB_RERANKER, CrossEncoder, device(), _models())
+    return model
 
 
 def load_sparse() -> SparseEncoder:
@@ -116,20 +104,24 @@ def load_sparse() -> SparseEncoder:
         PackagedModelError: the extra `sparse` is not installed, or its weights are damaged.
         OSError: `models="hub"` and the hub cannot be reached.
     """
-    choice = settings.current()
-    return _load_sparse(device(), choice.models)
+    model: SparseEncoder = _load_other(packaged_sparse, HUB_SPARSE, SparseEncoder, device(), _models())
+    return model
 
 
-@lru_cache(maxsize=2)
-def _load_sparse(on: str, models: str) -> SparseEncoder:
-    model: SparseEncoder
+@lru_cache(maxsize=4)
+def _load_other(packaged: Any, hub: str, kind: Any, on: str, models: str) -> Any:
+    """A model that is no bi-encoder: of the module `packaged`, or of the hub and of this class."""
     with _quiet():
         if models == "packaged":
-            name, model, revision = packaged_sparse.NAME, packaged_sparse.load(on), packaged_sparse.SHA256
+            name, (model, revision) = packaged.NAME, packaged.load(on)
         else:
-            name, (model, revision) = HUB_SPARSE, _from_hub(HUB_SPARSE, on, SparseEncoder)
+            name, (model, revision) = hub, _from_hub(hub, on, kind)
     fingerprints.remember(model, name, revision)
     return model.eval()
+
+
+def _models() -> str:
+    return settings.current().models
 
 
 def folder(role: str) -> str:

@@ -419,12 +419,8 @@ def _as_ids(ids: Iterable[str], name: str) -> list[str]:
 
 
 def _as_hits(found: Sequence[Sequence[tuple[str, float]]], k: int) -> Hits:
-    scores = np.full((len(found), k), -np.inf, dtype=np.float32)
-    ids = np.full((len(found), k), None, dtype=object)
-    for row, hits in enumerate(found):
-        for place, (key, score) in enumerate(hits):
-            scores[row, place], ids[row, place] = score, key
-    return Hits(scores, ids, "ids")
+    rows = [([score for _, score in hits], [key for key, _ in hits]) for hits in found]
+    return Hits.of_rows(rows, k, "ids", kind=object)
 
 
 def _short(identity: str) -> str:

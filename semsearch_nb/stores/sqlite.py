@@ -170,9 +170,8 @@ class SqliteStore(VectorStore):
         return list(self.connection.execute(command, [" OR ".join(f'"{word}"' for word in words), *values, k]))
 
     def _own_problems(self) -> list[str]:
-        fresh = connect(
-            self.path
-        )  # the check of FTS5 takes another process's commit for damage on one that has searched
+        # On a connection that has searched, the check of FTS5 takes another process's commit for damage.
+        fresh = connect(self.path)
         try:
             found = [said for (said,) in fresh.execute("pragma integrity_check") if said != "ok"]
         finally:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from semsearch_nb.benchmark import Timing
 from semsearch_nb.evaluation import Interval
+from semsearch_nb.teaching.plots.speed import draw_timings
 from semsearch_nb.teaching.plots.style import GREY, METHODS, RED, frame, grid, legend_beside, panels, plain, styles
 from semsearch_nb.thresholds import Curve, Risk, Threshold
 
@@ -132,9 +133,7 @@ def plot_pool(
         error = np.stack([middle - low, high - middle])
         quality.errorbar(places, first_stage + middle, yerr=error, capsize=3, ms=7, label=label, **style)
     quality.set(ylabel="nDCG@10")
-    milliseconds = 1e3 * np.array([(timing.median, timing.fastest, timing.slowest) for timing in times])
-    error = np.abs(milliseconds[:, 1:] - milliseconds[:, :1]).T
-    cost.errorbar(sizes, milliseconds[:, 0], yerr=error, capsize=3, ms=7, color="black", marker="o")
+    draw_timings(cost, sizes, times, ms=7, color="black", marker="o")
     cost.set(ylabel="milliseconds a question, re-ranker alone", ylim=(0, None))
     for axes in (quality, cost):
         axes.set(xlabel="pool: candidates that the re-ranker reads", xticks=sizes)
@@ -160,7 +159,7 @@ def plot_slope(
         axes.plot((0, 1), places, color=colour, marker="o", ms=5, lw=2.5 if thing in marked else 1.2)
         text = RED if thing in marked else "black"
         for x, place, side in ((-0.03, places[0], "right"), (1.03, places[1], "left")):
-            axes.text(x, place, f"{thing}", ha=side, va="center", color=text, weight=weight)
+            axes.text(x, place, thing, ha=side, va="center", color=text, weight=weight)
     axes.set(xlim=(-0.9, 1.7), ylim=(len(before) + 0.5, 0.5), yticks=range(1, len(before) + 1), ylabel="place")
     axes.set_xticks((0, 1), titles)
     axes.xaxis.tick_top()

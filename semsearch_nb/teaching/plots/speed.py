@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from semsearch_nb.benchmark import Point, Timing, frontier
 from semsearch_nb.teaching.plots.style import (
@@ -42,7 +41,7 @@ def plot_growth(
     look = styles(timings)
     measured = {label: list(zip(sizes, of_size, strict=False)) for label, of_size in timings.items()}
     for label, points in measured.items():
-        _draw(axes, *zip(*points, strict=True), lw=1.5, label=label, **look[label])
+        draw_timings(axes, *zip(*points, strict=True), lw=1.5, label=label, **look[label])
     for label, of_size in (extrapolated or {}).items():
         last, timing = measured[label][-1]
         beyond = {last: timing.median, **of_size}
@@ -51,11 +50,7 @@ def plot_growth(
     if extrapolated:
         axes.plot([], [], color="grey", ls="--", lw=1.2, label="extrapolated")
     axes.set(xscale="log", yscale="log", xlabel="vectors in the corpus", ylabel="milliseconds")
-    for axis in (axes.xaxis, axes.yaxis):
-        low, high = axis.get_view_interval()
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1, 3) if high < 1000 * low else (1,)))
-        axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
-        axis.set_minor_formatter(NullFormatter())
+    plain_numbers(axes.xaxis, axes.yaxis, within={30: (1, 2, 5), 1000: (1, 3)})
     grid(axes)
     axes.legend(frameon=False, loc="upper left")
     return figure
@@ -66,7 +61,7 @@ def plot_time_and_memory(
 ) -> Figure:
     """What one parameter costs: time on the left, memory on the right, its default marked."""
     figure, (left, right) = panels(2, 9, 3.4)
-    _draw(left, values, timings, **plain(0))
+    draw_timings(left, values, timings, **plain(0))
     right.plot(values, megabytes, **plain(1))
     for axes, ylabel in ((left, "milliseconds"), (right, "megabytes more than before")):
         axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
@@ -140,7 +135,7 @@ def plot_curves(groups: Mapping[str, Curves], *, xlabels: Sequence[str], ylabel:
     return figure
 
 
-def _draw(axes: Axes, x: Sequence[int], timings: Sequence[Timing], **options: Any) -> None:
+def draw_timings(axes: Axes, x: Sequence[int], timings: Sequence[Timing], **options: Any) -> None:
     """Medians in milliseconds, with a bar from the fastest run to the slowest."""
     medians = 1e3 * np.array([timing.median for timing in timings])
     spread = 1e3 * np.array([[t.median - t.fastest for t in timings], [t.slowest - t.median for t in timings]])

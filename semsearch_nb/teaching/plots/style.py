@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -22,6 +22,7 @@ GREY = "#8C8C8C"  # what stands in the background
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "**")  # tell bars apart without colour
 DPI = 110
+FEW_POWERS: Mapping[float, Sequence[float]] = {30: (1, 1.5, 2, 3, 5, 7)}
 
 # A method looks the same in every notebook. What stands after a comma makes it a variant, whose marker is hollow:
 # "binary, re-scored".
@@ -133,11 +134,16 @@ def grid(axes: Axes) -> None:
     axes.grid(True, which="major", lw=0.4, alpha=0.6)
 
 
-def plain_numbers(*axes: Axis) -> None:
-    """On logarithmic axes 10,000 in place of 10⁴, and more numbers where few powers of ten are in sight."""
+def plain_numbers(*axes: Axis, within: Mapping[float, Sequence[float]] = FEW_POWERS) -> None:
+    """On logarithmic axes 10,000 in place of 10⁴, and more numbers where few powers of ten are in sight.
+
+    `within` says which multiples of the powers have a number, where the end of the axis is less than so many times
+    its beginning; the narrowest comes first.
+    """
     for axis in axes:
         low, high = axis.get_view_interval()
-        if high < 30 * low:
-            axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        multiples = next((steps for times, steps in within.items() if high < times * low), None)
+        if multiples:
+            axis.set_major_locator(LogLocator(subs=multiples))
         axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
         axis.set_minor_formatter(NullFormatter())
