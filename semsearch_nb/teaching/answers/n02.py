@@ -27,7 +27,7 @@ def _memory(answer: Any) -> str | None:
     if abs(scores - SCORES) <= 1:
         return "the scores are right; the copy holds one chunk of the corpus, of 384 numbers a document"
     if abs(copy - COPY) <= 1:
-        return "the copy is right; the scores of one pair of chunks are those of one chunk of queries and one of documents"
+        return "the copy is right; the scores are those of one full chunk of queries with one full chunk of documents"
     return "think of one chunk of queries and one chunk of documents at the defaults; a number takes 4 bytes"
 
 
