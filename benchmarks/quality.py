@@ -1,19 +1,23 @@
 """How good is each method on each labelled set at hand?
 
+    python benchmarks/quality.py FOLDER [--limit N] [--stages] [--output DIR]
     python benchmarks/quality.py [FOLDER ...] [--only NAME ...] [--limit N] [--wordnet] [--stages] [--output DIR]
     python benchmarks/quality.py --only passages-natural questions --gate benchmarks/gate/quality.json
 
-Measured are our own collections, natural and stress questions of `passages` apart, every set of
-`datasets.labelled` below SEMSEARCH_DATA_DIR, and each FOLDER in the BEIR layout: nDCG@10, recall@10 and
-recall@100 with 95 % bootstrap intervals, and the differences in nDCG@10 between methods over the same queries.
-Writes quality.json and quality.md. With `--gate` nothing is written: the run fails when a figure has fallen, that is
-when its whole interval lies below the mean that the baseline holds, the quality.json of an earlier run.
+Measured are each FOLDER in the BEIR layout, or, without one, our own collections, natural and stress questions of
+`passages` apart, and every set of `datasets.labelled` below SEMSEARCH_DATA_DIR; `--only` chooses among all of them:
+nDCG@10, recall@10 and recall@100 with 95 % bootstrap intervals, and the differences in nDCG@10 between methods over
+the same queries. Writes quality.json and quality.md, and for each FOLDER a page to read, NAME.md and NAME.html, into
+DIR: the (first) FOLDER itself, or benchmarks/results. With `--gate` nothing is written: the run fails when a figure
+has fallen, that is when its whole interval lies below the mean that the baseline holds, the quality.json of an
+earlier run.
 """
 
 from __future__ import annotations
 
 import argparse
 import fnmatch
+import html
 import json
 import platform
 import subprocess
@@ -26,6 +30,9 @@ from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from markdown_it import MarkdownIt
 
 from semsearch_nb import datasets, encoding, evaluation, exact, lexical, models, reranking, retrieval, settings
 from semsearch_nb.datasets import Collection, beir, encyclopedia, labelled, wordnet
@@ -126,7 +133,7 @@ LEARNED = (
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="data in the BEIR layout")
-    parser.add_argument("--only", nargs="+", default=["*"], metavar="NAME", help="only these; 'tatoeba-*' works too")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these; 'tatoeba-*' works too")
     parser.add_argument("--limit", type=int, default=sys.maxsize, metavar="N", help="only the first N queries of a set")
     parser.add_argument("--wordnet", action="store_true", help="also WordNet, in both directions: e5 takes long")
     parser.add_argument(
@@ -135,24 +142,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="also re-ranking, 50 pairs a query: an hour for all; of sets that the re-ranker "
         "learned from, only what was held out",
     )
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results", metavar="DIR")
+    parser.add_argument("--output", type=Path, metavar="DIR")
     parser.add_argument(
         "--gate", type=Path, metavar="JSON", help="compare with this report, and fail where it was better"
     )
     options = parser.parse_args(arguments)
     baseline = json.loads(options.gate.read_text(encoding="utf-8"))["sets"] if options.gate else {}
     sets = find_sets(options.folders, options.wordnet)
-    chosen = [fnmatch.filter(sets, pattern) for pattern in options.only]
+    brought = [folder.resolve().name for folder in options.folders]
+    chosen = [fnmatch.filter(sets, pattern) for pattern in options.only or brought or "*"]
     if not all(chosen):
         parser.error(f"--only: no such set is at hand; there are: {', '.join(sets) or 'none'}")
     names = [name for name in sets if any(name in some for some in chosen)]
     methods = METHODS | STAGES if options.stages else METHODS
     report: dict[str, Any] = {**describe(), "sets": {}}
+    pages = {}
     for name in names:
         collection = sets[name]()
         if options.stages and name in LEARNED:
             collection = collection.split()[1]
-        report["sets"][name] = measure(name, collection, methods, options.limit)
+        part, runs = search_all(name, collection, methods, options.limit)
+        report["sets"][name] = summarise(part, collection, runs)
+        if name in brought:
+            pages[name] = page(part, runs, report["sets"][name], report["models"])
     if options.gate:
         if not baseline.keys() & report["sets"].keys():
             parser.error(f"--gate: {options.gate} holds none of {', '.join(names)}")
@@ -160,10 +172,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\n".join(fallen) or f"nothing lies below {options.gate}")
         sys.exit(int(bool(fallen)))
     table = as_markdown(report)
-    options.output.mkdir(parents=True, exist_ok=True)
-    write(options.output / "quality.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    write(options.output / "quality.md", table)
-    print(table)
+    output = options.output or (options.folders[0] if options.folders else ROOT / "benchmarks" / "results")
+    output.mkdir(parents=True, exist_ok=True)
+    write(output / "quality.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    write(output / "quality.md", table)
+    for name, text in pages.items():
+        write(output / f"{name}.md", text)
+        write(output / f"{name}.html", as_html(name, text))
+    print("\n".join(pages.values()) or table)
 
 
 def find_sets(folders: Sequence[Path], with_wordnet: bool = False) -> dict[str, Callable[[], Collection]]:
@@ -200,14 +216,30 @@ def bounded(collection: Collection, n_queries: int, n_documents: int | None) -> 
 
 def measure(name: str, whole: Collection, methods: Mapping[str, Method], limit: int = sys.maxsize) -> dict[str, Any]:
     """Every metric of every method with its interval, and the differences between methods."""
+    part, runs = search_all(name, whole, methods, limit)
+    return summarise(part, whole, runs)
+
+
+def search_all(
+    name: str, whole: Collection, methods: Mapping[str, Method], limit: int = sys.maxsize
+) -> tuple[Collection, dict[str, evaluation.Run]]:
+    """The part of the collection that is measured, and what every method finds in it."""
     collection = bounded(replace(whole, name=name), *BOUNDS.get(name, (sys.maxsize, None)))
     collection = bounded(collection, limit, None)
-    values: dict[str, dict[str, evaluation.Values]] = {}
+    runs: dict[str, evaluation.Run] = {}
     for method, search in methods.items():
         started = time.perf_counter()
-        run = evaluation.as_run(search(collection), collection.query_ids, collection.document_ids)
-        values[method] = {metric: compute(run, collection.qrels) for metric, compute in METRICS.items()}
+        runs[method] = evaluation.as_run(search(collection), collection.query_ids, collection.document_ids)
         print(f"{collection}: {method} in {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    return collection, runs
+
+
+def summarise(collection: Collection, whole: Collection, runs: Mapping[str, evaluation.Run]) -> dict[str, Any]:
+    """A set of the report."""
+    values = {
+        method: {metric: compute(run, collection.qrels) for metric, compute in METRICS.items()}
+        for method, run in runs.items()
+    }
     return {
         "source": collection.source,
         "queries": [len(collection.queries), len(whole.queries)],
@@ -268,13 +300,91 @@ def as_markdown(report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+WORST = 10  # questions of a page
+READ = """nDCG@10 is 1 where all that is relevant stands on top; recall@k is the share of it among the first k. In
+brackets: where the figure would lie for other questions of this kind (95 %). Not judged: the share of the first ten
+hits that nobody has judged. They count as wrong, so a large share can hide good hits."""
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font: 16px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em }}
+table {{ border-collapse: collapse; margin: 1em 0 }}
+td, th {{ border: 1px solid #999; padding: .3em .6em; text-align: left }}
+</style></head><body>
+{body}
+</body></html>
+"""
+
+
+def page(
+    collection: Collection,
+    runs: Mapping[str, evaluation.Run],
+    row: Mapping[str, Any],
+    roles: Mapping[str, str],
+) -> str:
+    """What somebody wants to know of their own documents: which method, by how much, and where it fails."""
+    best = max(row["methods"], key=lambda method: row["methods"][method]["nDCG@10"]["mean"])
+    lines = [f"# How well is {collection.name} searched?", ""]
+    lines += [f"{_size(row['queries'])} questions, {_size(row['documents'])} documents.", "", "## Methods", ""]
+    if models_of := [f"{role} is the model {model}" for role, model in roles.items() if role in row["methods"]]:
+        lines += [f"Here {', '.join(models_of)}; hybrid is the first with BM25.", ""]
+    lines += [READ, ""]
+    table = [["method", *METRICS, "not judged"], ["---"] * (len(METRICS) + 2)]
+    for method, metrics in row["methods"].items():
+        figures = [str(Interval(**metrics[metric])) for metric in METRICS]
+        table.append(
+            [f"**{method}**" if method == best else method, *figures, f"{_unjudged(runs[method], collection):.0%}"]
+        )
+    lines += [*_rows(table), "", "## Differences in nDCG@10", ""]
+    lines += ["Over the same questions. **Bold** where the interval excludes zero: only there has a method won.", ""]
+    table = [["pair", "difference"], ["---"] * 2]
+    table += [[pair, _signed(Interval(**interval))] for pair, interval in row["differences"].items()]
+    lines += [*_rows(table), "", f"## The questions that {best} answers worst", ""]
+    lines += ["Read them first: is the judgement wrong, the document unclear, or the search?", ""]
+    return "\n".join([*lines, *_rows(_worst(collection, runs[best]))]) + "\n"
+
+
+def _unjudged(run: evaluation.Run, collection: Collection) -> float:
+    """The share of the first ten hits that have no judgement."""
+    hits = [hit in collection.qrels[query] for query in collection.query_ids for hit in list(run.get(query, ()))[:10]]
+    return 1 - float(np.mean(hits)) if hits else 0.0
+
+
+def _worst(collection: Collection, run: evaluation.Run) -> list[list[str]]:
+    values = evaluation.ndcg_at_k(run, collection.qrels, 10)
+    named = {document.id: document.title or document.text for document in collection.documents}
+    table = [["question", "nDCG@10", "came first", "is relevant"], ["---"] * 4]
+    for place in np.argsort(values, kind="stable")[:WORST]:
+        query = collection.queries[place]
+        first_hit = next(iter(run.get(query.id, ())), None)
+        relevant = max(collection.qrels[query.id].items(), key=lambda judged: judged[1])[0]
+        cells = [query.text, f"{values[place]:.2f}", named.get(first_hit, "nothing"), named[relevant]]
+        table.append([_short(cell) for cell in cells])
+    return table
+
+
+def _short(text: str, most: int = 60) -> str:
+    """On one line of a table, cut where it is long."""
+    line = " ".join(text.replace("|", "/").split())
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+def as_html(title: str, text: str) -> str:
+    """The page for a browser."""
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    return PAGE.format(title=html.escape(title), body=body)
+
+
+def _rows(table: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in table]
+
+
 def _table(sets: Mapping[str, Any], cells: Mapping[str, Mapping[str, str]]) -> list[str]:
     head = ["set", "queries", "documents", *next(iter(cells.values()))]
     rows = [
         [name + "*" * (name in SEEN), _size(row["queries"]), _size(row["documents"]), *cells[name].values()]
         for name, row in sets.items()
     ]
-    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    return _rows([head, ["---"] * len(head), *rows])
 
 
 def _size(measured_of_all: Sequence[int]) -> str:

@@ -15,31 +15,28 @@ import itertools
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from semsearch_nb import encoding, exact, lexical, models, settings
+from semsearch_nb import chunks, encoding, exact, lexical, models, settings
 from semsearch_nb.datasets import passages
 
 RESULTS = Path(__file__).parent / "results"
 DEPTH = 10
 WORDS = 300
-Spans = list[tuple[int, int]]
 
 
 class Question(NamedTuple):
     text: str
-    article: int
-    start: int  # of the answer in the article
-    end: int
+    answer: chunks.Answer
 
 
-def read(file: Path) -> tuple[list[str], list[str], list[Question]]:
-    """Titles and texts of the articles, and the questions."""
-    titles, texts, questions = [], [], []
+def read(file: Path) -> tuple[list[chunks.Source], list[Question]]:
+    """The articles, and the questions."""
+    articles, questions = [], []
     for article in json.loads(file.read_text(encoding="utf-8"))["data"]:
         text = ""
         for paragraph in article["paragraphs"]:
@@ -48,30 +45,30 @@ def read(file: Path) -> tuple[list[str], list[str], list[Question]]:
             for question in paragraph["qas"]:
                 answer = question["answers"][0]
                 start = len(text) + answer["answer_start"]
-                questions.append(Question(question["question"], len(texts), start, start + len(answer["text"])))
+                place = chunks.Answer(str(len(articles)), start, start + len(answer["text"]))
+                questions.append(Question(question["question"], place))
             text += context
-        titles.append(article["title"].replace("_", " "))
-        texts.append(text)
-    return titles, texts, questions
+        articles.append(chunks.Source(str(len(articles)), article["title"].replace("_", " "), text))
+    return articles, questions
 
 
-def windows(text: str, size: int, overlap: int) -> Spans:
-    """Windows of so many tokens of MiniLM, each with the last ones of the window before."""
-    tokenizer = models.load("symmetric").tokenizer
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    offsets = encoded["offset_mapping"]
-    starts = range(0, max(len(offsets) - overlap, 1), size - overlap)
-    return [(offsets[start][0], offsets[min(start + size, len(offsets)) - 1][1]) for start in starts]
+def of_tokens(size: int, overlap: int) -> chunks.Way:
+    """Windows of so many tokens of MiniLM."""
+    return lambda source: chunks.windows(source.text, models.load("symmetric").tokenizer, size, overlap)
 
 
-WAYS: dict[str, Callable[[str], Spans]] = {
-    "sentences": lambda text: passages.spans(text.replace(". ", ".\n"), least=1, most=10_000),
-    "paragraphs": lambda text: [match.span() for match in re.finditer(r"[^\n]+", text)],
-    "paragraphs, short ones joined: 60 to 160 words": lambda text: passages.spans(text, 60, 160),
-    "paragraphs, short ones joined: 40 to 100 words": lambda text: passages.spans(text, 40, 100),
-    "paragraphs, short ones joined: 100 to 180 words": lambda text: passages.spans(text, 100, 180),
-    "windows of 128 tokens, 32 in common": lambda text: windows(text, 128, 32),
-    "windows of 200 tokens, 50 in common": lambda text: windows(text, 200, 50),
+def of_words(least: int, most: int) -> chunks.Way:
+    return lambda source: chunks.by_words(source, least, most)
+
+
+WAYS: dict[str, chunks.Way] = {
+    "sentences": lambda source: passages.spans(source.text.replace(". ", ".\n"), least=1, most=10_000),
+    "paragraphs": lambda source: [match.span() for match in re.finditer(r"[^\n]+", source.text)],
+    "paragraphs, short ones joined: 60 to 160 words": of_words(60, 160),
+    "paragraphs, short ones joined: 40 to 100 words": of_words(40, 100),
+    "paragraphs, short ones joined: 100 to 180 words": of_words(100, 180),
+    "windows of 128 tokens, 32 in common": of_tokens(128, 32),
+    "windows of 200 tokens, 50 in common": of_tokens(200, 50),
 }
 
 
@@ -90,14 +87,13 @@ def measure(indices: np.ndarray[Any, Any], holds: list[list[bool]], lengths: np.
 
 def run(file: Path, step: int, roles: list[str]) -> Iterator[dict[str, Any]]:
     """A row of the report for every way to split, with and without title, and method."""
-    titles, texts, questions = read(file)
+    articles, questions = read(file)
     questions = questions[::step]
     asked = [question.text for question in questions]
     for (name, split), titled in itertools.product(WAYS.items(), (False, True)):
-        spans = [(article, *span) for article, text in enumerate(texts) for span in split(text)]
-        bare = [texts[article][start:end] for article, start, end in spans]
-        documents = [f"{titles[s[0]]}. {text}" if titled else text for s, text in zip(spans, bare, strict=True)]
-        lengths = np.array([len(text.split()) for text in bare])
+        pieces = chunks.split(articles, split)
+        documents = [piece.headed if titled else piece.text for piece in pieces]
+        lengths = np.array([len(piece.text.split()) for piece in pieces])
         found = {"BM25": lexical.BM25(documents).search(asked, k=DEPTH).indices}
         for role in roles:
             model = models.load(role)
@@ -106,14 +102,11 @@ def run(file: Path, step: int, roles: list[str]) -> Iterator[dict[str, Any]]:
             found[name_of_model] = exact.search(encoding.encode_queries(model, asked), corpus, k=DEPTH).indices
         cut = encoding.truncation(models.load("symmetric"), documents).share_of_texts
         for method, indices in found.items():
-            holds = [
-                [spans[i][0] == q.article and spans[i][1] <= q.start and q.end <= spans[i][2] for i in row]
-                for q, row in zip(questions, indices, strict=True)
-            ]
+            holds = [[pieces[i].holds(q.answer) for i in row] for q, row in zip(questions, indices, strict=True)]
             yield {
                 "way": name,
                 "title": titled,
-                "passages": len(spans),
+                "passages": len(pieces),
                 "words": float(lengths.mean()),
                 "cut": cut,
                 "method": method,
@@ -153,7 +146,7 @@ def main() -> None:
         raise SystemExit("set SEMSEARCH_DATA_DIR to a folder with squad/dev-v1.1.json")
     file = folder / "squad" / "dev-v1.1.json"
     rows = list(run(file, arguments.every, arguments.roles))
-    n_questions = len(read(file)[2][:: arguments.every])
+    n_questions = len(read(file)[1][:: arguments.every])
     RESULTS.mkdir(exist_ok=True)
     report = {"n_questions": n_questions, "rows": rows}
     (RESULTS / "splitting.json").write_text(json.dumps(report, indent=1) + "\n")

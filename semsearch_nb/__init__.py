@@ -8,6 +8,7 @@ lexical      BM25                                sparse     words that a model h
 fusion       several rankings made one           stores     SQLite and LanceDB
 retrieval    one way to ask all of them          reranking  the second stage
 elastic      Elasticsearch                       evaluation, thresholds, benchmark   measuring
+tuning       training on pairs of one's own      chunks     one's own files as passages
 teaching     plots, exercises, search box: what only notebooks need
 """
 

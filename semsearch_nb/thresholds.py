@@ -2,7 +2,7 @@
 
 Cosines of one model cannot be read like those of another, so the threshold is chosen on judged
 examples. Precision belongs to the mix of questions that are asked; `weights` stand for another mix.
-Taught in notebooks 07 and 09.
+`conformal` gives a threshold with a guarantee. Taught in notebooks 07, 09 and 12.
 """
 
 from __future__ import annotations
@@ -105,6 +105,44 @@ def choose(scores: Any, right: Any, *, precision: float, weights: Any = None) ->
         raise ValueError(f"no score reaches a precision of {precision}; the highest is {found.precision.max():.2f}")
     best = enough[0]  # recall falls as the score rises
     return measure(scores, right, float(found.scores[best]), weights=weights)
+
+
+def conformal(scores: Any, right: Any, *, risk: float) -> float:
+    """The lowest threshold that lets through few enough wrong answers: conformal risk control (Angelopoulos et al.,
+    2022), with the loss 1 where a wrong answer is shown and 0 elsewhere.
+
+    What is guaranteed: where the examples and the next question are exchangeable, as draws from one mix are, the
+    chance that the next question is shown a wrong answer is at most `risk`, on average over such draws of examples.
+    That holds for any score and any number of examples. It is a share of all questions, not of the answers shown, and
+    not a promise for each threshold that is chosen. Where all examples are wrong, as questions without an answer are,
+    this is split conformal prediction: at most `risk` of such questions gets an answer, in whatever mix.
+
+    Args:
+        scores: of the answer to each example; shape `(n,)`.
+        right: whether it is right; where a question has no answer, it cannot be.
+
+    Returns:
+        Show what has this score or a higher one. Infinite where so few examples can promise nothing, which is below
+        1 / risk - 1 of them; minus infinity where everything may be shown.
+
+    Raises:
+        TypeError, ValueError: as `risk`; or `risk` is not between 0 and 1.
+
+    >>> conformal([0.9, 0.8, 0.7, 0.6], [False] * 4, risk=0.4)  # of five, two would reach 0.8, and one 0.8000…1
+    0.8000000000000002
+    >>> conformal([0.9, 0.8], [False, True], risk=0.1)
+    inf
+    """
+    scores, right, _ = _checked(scores, right, None)
+    if not 0 < risk < 1:
+        raise ValueError(f"risk must lie between 0 and 1, not {risk!r}")
+    wrong = np.sort(scores[~right])[::-1]
+    allowed = int(np.floor(risk * (len(scores) + 1) + 1e-9)) - 1  # the next question may be wrong too: one less
+    if allowed < 0:
+        return float("inf")
+    if allowed >= len(wrong):
+        return float("-inf")
+    return float(np.nextafter(wrong[allowed], scores.dtype.type(np.inf)))
 
 
 def measure(scores: Any, right: Any, score: float, *, weights: Any = None) -> Threshold:

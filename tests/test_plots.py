@@ -40,6 +40,10 @@ FIGURES = {
         xlabel="first hit right",
     ),
     "space": lambda: plots.plot_space({"MiniLM": np.eye(2), "e5": np.ones((2, 2))}, ["egg", "sky"], ["en", "de"]),
+    "changes": lambda: plots.plot_changes(
+        {"96 pairs": {"known items": Interval(0.02, 0.01, 0.03), "questions": Interval(-0.01, -0.02, 0.0)}},
+        xlabel="gain",
+    ),
     "growth": lambda: plots.plot_growth([10, 100], {"topk": TIMINGS}, extrapolated={"topk": {1000: 1.0}}),
     "time and memory": lambda: plots.plot_time_and_memory([1, 10], TIMINGS, [3.0, 30.0], xlabel="chunk", default=10),
     "parts": lambda: plots.plot_parts({"1": {"encode": 0.07, "score": 0.03}, "300": {"encode": 0.3, "score": 0.001}}),

@@ -144,15 +144,38 @@ def test_main_writes_what_was_measured(
     assert report["sets"] == {"tiny": quality.measure("tiny", beir.read(folder), STUBS)}
     assert report["settings"]["models"] == "packaged"
     assert report["models"]["symmetric"] == "all-MiniLM-L6-v2"
-    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["quality.json", "quality.md"]
+    written = sorted(path.name for path in (tmp_path / "results").iterdir())
+    assert written == ["quality.json", "quality.md", "tiny.html", "tiny.md"]
     table = (tmp_path / "results" / "quality.md").read_text(encoding="utf-8")
-    assert capsys.readouterr().out == table + "\n"
+    assert capsys.readouterr().out == (tmp_path / "results" / "tiny.md").read_text(encoding="utf-8") + "\n"
     assert "| set | queries | documents | in order | backwards |\n| --- | --- | --- | --- | --- |\n" in table
     forth = f"{(1 + Q2_IN_ORDER) / 2:.2f} [{Q2_IN_ORDER:.2f}, 1.00]"
     back = f"{(Q1_BACKWARDS + Q2_BACKWARDS) / 2:.2f} [{Q1_BACKWARDS:.2f}, {Q2_BACKWARDS:.2f}]"
     assert f"| tiny | 2 | 4 | {forth} | {back} |" in table
     assert "| tiny | 2 | 4 | 1.000 [1.000, 1.000] | 1.000 [1.000, 1.000] |" in table
     assert str(tmp_path) not in table + json.dumps(report)
+
+
+def test_a_folder_alone_is_all_that_is_measured_and_gets_a_page(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(quality, "METHODS", STUBS)
+    monkeypatch.setattr(settings, "_current", settings.Settings())
+    (folder / "queries.jsonl").write_text(
+        '{"_id": "q1", "text": "cat | <b>purr</b>"}\n{"_id": "q2", "text": "dog wolf"}\n', encoding="utf-8"
+    )
+    quality.main([str(folder)])
+    assert list(json.loads((folder / "quality.json").read_text(encoding="utf-8"))["sets"]) == ["tiny"]
+    page = (folder / "tiny.md").read_text(encoding="utf-8")
+    assert "2 questions, 4 documents." in page
+    best = f"| **in order** | {(1 + Q2_IN_ORDER) / 2:.2f} [{Q2_IN_ORDER:.2f}, 1.00] | 1.000 [1.000, 1.000] |"
+    assert best in page
+    assert page.count("| 62% |") == 2  # of eight hits, five have no judgement
+    assert "## The questions that in order answers worst" in page
+    worst = page.split("| --- | --- | --- | --- |\n")[-1].splitlines()
+    assert worst == [f"| dog wolf | {Q2_IN_ORDER:.2f} | cat | wolf |", "| cat / <b>purr</b> | 1.00 | cat | cat |"]
+    shown = (folder / "tiny.html").read_text(encoding="utf-8")
+    assert "<td>dog wolf</td>" in shown and "&lt;b&gt;purr" in shown and "<b>purr" not in shown
 
 
 def test_find_sets_names_what_is_absent(

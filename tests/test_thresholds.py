@@ -137,3 +137,33 @@ def test_risk_of_another_mix_is_that_of_so_many_copies():
 def test_weights_must_be_shares(weights):
     with pytest.raises(ValueError, match="weights must be 5 numbers"):
         thresholds.risk(SCORES, RIGHT, weights)
+
+
+def test_conformal_thresholds_keep_their_promise_on_average() -> None:
+    generator = np.random.default_rng(0)
+    for share_right, risk in ((0.0, 0.1), (0.6, 0.2)):
+        shown = []
+        for _ in range(2_000):
+            right = generator.random(60) < share_right
+            scores = np.round(generator.normal(right.astype(float)), 1)  # with ties
+            cut = thresholds.conformal(scores[:40], right[:40], risk=risk)
+            shown.append((~right[40:] & (scores[40:] >= cut)).mean())
+        assert risk - 0.05 < np.mean(shown) <= risk
+
+
+def test_conformal_thresholds_by_hand() -> None:
+    scores = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
+    wrong = [False] * 4
+    # Of five questions, floor(0.4 * 5) may be shown a wrong answer; the next one is counted as one of them.
+    assert 0.8 < thresholds.conformal(scores, wrong, risk=0.4) < 0.801
+    assert (scores >= np.float32(thresholds.conformal(scores, wrong, risk=0.4))).sum() == 1
+    assert thresholds.conformal(scores, wrong, risk=0.19) == np.inf
+    assert thresholds.conformal(scores, [True, False, True, True], risk=0.4) == -np.inf
+    assert thresholds.conformal([0.5, 0.5, 0.5], [False] * 3, risk=0.5) > 0.5  # ties go together
+    for bad in (0, 1, -0.1, float("nan")):
+        with pytest.raises(ValueError, match="risk must lie between 0 and 1"):
+            thresholds.conformal(scores, wrong, risk=bad)
+    with pytest.raises(ValueError, match="scores must be finite"):
+        thresholds.conformal([np.nan], [False], risk=0.1)
+    with pytest.raises(ValueError, match="the same shape"):
+        thresholds.conformal(scores, [False], risk=0.1)

@@ -1,5 +1,6 @@
 """Every figure of the notebooks: fixed sizes, one colour and one marker a method, and alt text."""
 
+from semsearch_nb.teaching.plots.changes import plot_changes
 from semsearch_nb.teaching.plots.ideas import plot_bound, plot_encoders, plot_families, plot_two_stages
 from semsearch_nb.teaching.plots.maps import plot_map, show_map
 from semsearch_nb.teaching.plots.quality import (
@@ -19,6 +20,7 @@ from semsearch_nb.teaching.plots.tokens import plot_token_map
 __all__ = [
     "COLOURS",
     "plot_bound",
+    "plot_changes",
     "plot_curves",
     "plot_dumbbells",
     "plot_encoders",
