@@ -157,6 +157,22 @@ def test_a_corpus_of_equal_vectors_is_searched_by_products(monkeypatch, n_querie
     assert sum(scored) < 2 * n_queries * 50_000 / 3
 
 
+@pytest.mark.parametrize("n", [33, 480, 2_463])
+def test_a_small_corpus_is_not_scored_pair_by_pair(monkeypatch, n):
+    """Even where more hits are wanted than it has groups; and the last group is not full."""
+    generator = np.random.default_rng(9)
+    corpus, queries = generator.normal(size=(n, 48)), generator.normal(size=(50, 48))
+    corpus[-1] = queries[0] = queries[1:].sum(axis=0)  # near to many: counted twice it would hide another
+    scored, pairs = [], certified.scores_of_pairs
+    monkeypatch.setattr(
+        certified, "scores_of_pairs", lambda *arguments: scored.append(len(arguments[2])) or pairs(*arguments)
+    )
+    k = min(100, n - 3)
+    hits = exact.search(queries, corpus, k)
+    assert_exact(queries, corpus, k, hits, "cosine")
+    assert sum(scored) <= 50 * (min(2 * k, n) + k + 3)
+
+
 def test_the_worst_case_of_the_bound_is_met():
     """Remainder and query in one direction: the Cauchy-Schwarz inequality holds with equality.
 

@@ -54,7 +54,7 @@ import torch
 
 from semsearch_nb.exact.first_pass import PLAIN, QUERIES_AT_ONCE, SCORES_AT_ONCE
 from semsearch_nb.exact.prepared import COPIES, GROUP, UNIT, Prepared
-from semsearch_nb.exact.rows import CHUNK, dots, in_parts
+from semsearch_nb.exact.rows import CHUNK, dots, gathered, in_parts
 from semsearch_nb.vectors import are_units
 
 PAIRS_AT_ONCE = 1_024  # whose vectors are gathered together: 3 MB, which stay in the cache too
@@ -167,7 +167,7 @@ def scores_of_pairs(corpus: Prepared, queries: torch.Tensor, query: torch.Tensor
     """The scores of pairs, given by their numbers."""
     parts = [queries.new_empty(0)]
     for asked, at in zip(torch.split(query, PAIRS_AT_ONCE), torch.split(row, PAIRS_AT_ONCE), strict=True):
-        parts.append(score(corpus.rows(at), queries.index_select(0, asked)))
+        parts.append(score(corpus.rows(at), gathered(queries, asked)))
     return torch.cat(parts)
 
 
@@ -242,7 +242,7 @@ class Scan:
         n_groups = of_groups.shape[1]
         # "Not below", so that a limit that is not a number skips nothing.
         passing = _true(~(of_groups < limits))
-        members = of_members.reshape(-1, GROUP).index_select(0, passing)
+        members = gathered(of_members.reshape(-1, GROUP), passing)
         kept = _true(~(members < limits.view(-1).index_select(0, passing)[:, None]))
         group = passing.index_select(0, kept // GROUP)
         row = first + group % n_groups * GROUP + kept % GROUP
@@ -289,15 +289,19 @@ class Best:
 
     def _start(self, of_members: torch.Tensor, of_groups: torch.Tensor) -> None:
         """T from the first block: the k-th best score of twice as many vectors that look best in it."""
-        scan, n_queries = self.scan, len(of_groups)
-        if of_groups.shape[1] < 2 * self.k:
+        corpus, wanted = self.scan.corpus, 2 * self.k
+        n_rows = min(of_groups.shape[1] * GROUP, len(corpus))
+        if of_groups.shape[1] >= wanted:
+            looks = of_groups / corpus.bounds[0, : of_groups.shape[1]]
+            groups = looks.topk(wanted, dim=1).indices
+            member = of_members.gather(1, groups[:, :, None].expand(-1, -1, GROUP)).argmax(dim=2)
+            row = (groups * GROUP + member).clamp_max(len(corpus) - 1)
+        elif self.scan.product is PLAIN and n_rows >= self.k:  # of so few groups, one may hold several of the best
+            row = of_members.flatten(1).topk(min(wanted, n_rows), dim=1).indices
+        else:
             return
-        looks = of_groups / scan.corpus.bounds[0, : of_groups.shape[1]]
-        groups = looks.topk(2 * self.k, dim=1).indices
-        member = of_members.gather(1, groups[:, :, None].expand(-1, -1, GROUP)).argmax(dim=2)
-        row = (groups * GROUP + member).clamp_max(len(scan.corpus) - 1)
-        query = torch.arange(n_queries, device=row.device).repeat_interleave(2 * self.k)
-        found = scores_of_pairs(scan.corpus, scan.queries, query, row.view(-1)).view(row.shape)
+        query = torch.arange(len(row), device=row.device).repeat_interleave(row.shape[1])
+        found = scores_of_pairs(corpus, self.scan.queries, query, row.view(-1)).view(row.shape)
         self.threshold = found.topk(self.k, dim=1).values[:, -1]
 
     def _give_up(self, queries: torch.Tensor) -> None:

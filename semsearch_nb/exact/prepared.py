@@ -21,7 +21,7 @@ import torch
 
 from semsearch_nb.exact import first_pass as passes
 from semsearch_nb.exact.first_pass import PLAIN, FirstPass
-from semsearch_nb.exact.rows import CHUNK, as_device, as_rows, full_precision, lengths, scaled, wide
+from semsearch_nb.exact.rows import CHUNK, as_device, as_rows, full_precision, gathered, lengths, scaled, wide
 from semsearch_nb.foundation.storage import StorageError, Store
 from semsearch_nb.vectors import are_units, as_numpy
 
@@ -85,7 +85,7 @@ class Prepared:
 
     def rows(self, indices: torch.Tensor) -> torch.Tensor:
         """These rows in float32, as they are scored: shape `(len(indices), d)`."""
-        return scaled(self.vectors.index_select(0, indices), self._factors(indices))
+        return scaled(gathered(self.vectors, indices), self._factors(indices))
 
     def between(self, first: int, last: int) -> torch.Tensor:
         """The rows from `first` to `last`, each value within 4 roundings of `rows`, which takes longer."""
