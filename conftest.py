@@ -1,4 +1,8 @@
-"""Notebooks are compared in one precision; notebook 06 and the tests of Elasticsearch need a server or an archive."""
+"""Notebooks are compared in one precision; notebook 06 and the tests of Elasticsearch need a server or an archive.
+
+Tests that run side by side share the cores: threads of two processes that wait for each other on two cores take many
+times longer than one thread each.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ from pathlib import Path
 
 import pytest
 from committed import fix_environment
+
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))  # kernels read it too
 
 URL, ARCHIVE = "SEMSEARCH_ELASTICSEARCH_URL", "SEMSEARCH_ELASTICSEARCH_ARCHIVE"
 ARCHIVES = sorted((Path(__file__).resolve().parents[1] / "shared" / "elasticsearch").glob("elasticsearch-*.zip"))

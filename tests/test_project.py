@@ -232,6 +232,7 @@ def test_readme_shows_a_picture_of_a_committed_output():
     assert shown and set(shown) <= set(generated)  # which `make sync` keeps equal
 
 
+@pytest.mark.slow
 def test_other_runners_run_a_notebook_elsewhere_and_side_by_side(tmp_path):
     """Without the Makefile: papermill and `jupyter execute`, from a folder that knows nothing of the project."""
     notebook = shutil.copy(NOTEBOOKS[0], tmp_path)
