@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,16 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from sentence_transformers import (
-    SentenceTransformer,
-    SentenceTransformerTrainer,
-    SentenceTransformerTrainingArguments,
-)
-from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-from sentence_transformers.sentence_transformer.training_args import BatchSamplers
+from sentence_transformers import SentenceTransformer
 
-from semsearch_nb import datasets, evaluation, exact
+from semsearch_nb import datasets, evaluation, exact, tuning
 from semsearch_nb.datasets import Collection, full, quora, squad
 from semsearch_nb.evaluation import Interval
 from semsearch_nb.models import packaged_minilm
@@ -93,35 +85,9 @@ def untrained() -> SentenceTransformer:
 
 
 def trained(rows: Sequence[dict[str, str]], batch: int) -> tuple[SentenceTransformer, float]:
-    """The base after one epoch over `rows`, and the mean loss. A batch never holds a text twice: a false negative."""
-    from datasets import Dataset  # the library; our own `datasets` is imported above
-
-    torch.manual_seed(SEED)
-    model = untrained()
-    own_limit, model.max_seq_length = model.max_seq_length, MAX_TOKENS
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = SentenceTransformerTrainer(
-            model=model,
-            args=SentenceTransformerTrainingArguments(
-                output_dir=folder,
-                num_train_epochs=1,
-                per_device_train_batch_size=batch,
-                learning_rate=2e-5,
-                warmup_steps=0.1,
-                batch_sampler=BatchSamplers.NO_DUPLICATES,
-                use_cpu=True,
-                seed=SEED,
-                save_strategy="no",
-                logging_steps=20,
-                report_to=[],
-                disable_tqdm=True,
-            ),
-            train_dataset=Dataset.from_list(list(rows)),
-            loss=MultipleNegativesRankingLoss(model),
-        )
-        loss = trainer.train().training_loss
-    model.max_seq_length = own_limit
-    return model.eval(), round(loss, 4)
+    """The base after one epoch over `rows`, and the mean loss."""
+    model, _, loss = tuning.train(untrained(), rows, batch=batch, max_tokens=MAX_TOKENS, seed=SEED)
+    return model, round(loss, 4)
 
 
 def ndcg(model: SentenceTransformer, collection: Collection) -> evaluation.Values:
