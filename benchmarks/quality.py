@@ -214,12 +214,6 @@ def bounded(collection: Collection, n_queries: int, n_documents: int | None) -> 
     return replace(collection, documents=documents, queries=queries, qrels=qrels)
 
 
-def measure(name: str, whole: Collection, methods: Mapping[str, Method], limit: int = sys.maxsize) -> dict[str, Any]:
-    """Every metric of every method with its interval, and the differences between methods."""
-    part, runs = search_all(name, whole, methods, limit)
-    return summarise(part, whole, runs)
-
-
 def search_all(
     name: str, whole: Collection, methods: Mapping[str, Method], limit: int = sys.maxsize
 ) -> tuple[Collection, dict[str, evaluation.Run]]:
@@ -235,7 +229,7 @@ def search_all(
 
 
 def summarise(collection: Collection, whole: Collection, runs: Mapping[str, evaluation.Run]) -> dict[str, Any]:
-    """A set of the report."""
+    """Every metric of every method with its interval, and the differences between methods."""
     values = {
         method: {metric: compute(run, collection.qrels) for metric, compute in METRICS.items()}
         for method, run in runs.items()

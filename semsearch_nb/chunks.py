@@ -363,15 +363,11 @@ def _source(name: str, lines: Sequence[Line], stem: str) -> Source:
         if level and not (titled and position == 0):
             above = [heading for heading in above if heading[0] < level] + [(level, line)]
         path = tuple(heading for _, heading in above)
-        if not level and sections and sections[-1].path == path and _follows(text, sections[-1].end, start):
+        if not level and sections and sections[-1].path == path and sections[-1].end == start - 1:
             sections[-1] = sections[-1]._replace(end=len(text))
         elif not level:
             sections.append(Section(path, start, len(text)))
     return Source(name, title, text, tuple(sections))
-
-
-def _follows(text: str, end: int, start: int) -> bool:
-    return text[end:start] == "\n"
 
 
 # ----------------------------------------------------------------------------------- splitting

@@ -95,19 +95,18 @@ def train(
     if len(table) < 2 or batch < 2:
         few = f"rows has {len(table)}" if len(table) < 2 else f"batch is {batch}"
         raise ValueError(f"{few}; at least 2 are needed, as each row's wrong answers are the texts of the others")
-    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < rate < 1:
+    if not (_is_number(rate) and 0 < rate < 1):
         raise ValueError(f"rate must be a number between 0 and 1, such as 2e-5, not {rate!r}")
     if not callable(loss):
         raise TypeError(f"loss must make a loss of a model, as MultipleNegativesRankingLoss does, not {loss!r:.60}")
     student = copy.deepcopy(model).to(model.device)
     limit = student.max_seq_length
-    cut = max_tokens is not None and limit is not None and math.isfinite(limit)  # a static model has no limit
-    if cut:
+    if max_tokens is not None and limit is not None and math.isfinite(limit):  # a static model has no limit
         student.max_seq_length = min(as_count(max_tokens, "max_tokens"), limit)
     torch.manual_seed(seed)
     started = time.perf_counter()
     mean_loss = _fit(student, table, loss(student), rate, batch, epochs, seed, options)
-    if cut:
+    if student.max_seq_length != limit:
         student.max_seq_length = limit
     return Trained(student.eval(), time.perf_counter() - started, mean_loss)
 
@@ -189,7 +188,7 @@ def interpolate(base: SentenceTransformer, tuned: SentenceTransformer, weight: f
     """
     _check_model(base, "base")
     _check_model(tuned, "tuned")
-    if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= weight <= 1:
+    if not (_is_number(weight) and 0 <= weight <= 1):
         raise ValueError(f"weight must be a number from 0 (the base) to 1 (the tuned model), not {weight!r}")
     first, second = base.state_dict(), tuned.state_dict()
     differs = {name for name in first.keys() | second.keys() if _shape(first, name) != _shape(second, name)}
@@ -230,7 +229,7 @@ def static(model: SentenceTransformer, dimension: int = 256, *, sif: float | Non
     own = min(transformer.get_embedding_dimension(), len(tokenizer))
     if as_count(dimension, "dimension") > own:
         raise ValueError(f"dimension must be at most {own}, which the model's tokens have, not {dimension}")
-    if sif is not None and (isinstance(sif, bool) or not isinstance(sif, Real) or not 0 < sif < 1):
+    if sif is not None and not (_is_number(sif) and 0 < sif < 1):
         raise ValueError(f"sif must be None or a number between 0 and 1, such as 1e-4, not {sif!r}")
     vectors = _token_vectors(model)
     used = [not _UNUSED.fullmatch(token) for token in tokenizer.convert_ids_to_tokens(list(range(len(vectors))))]
@@ -262,6 +261,10 @@ def _token_vectors(model: SentenceTransformer, at_once: int = 1_024) -> np.ndarr
 
 def _shape(tensors: Mapping[str, torch.Tensor], name: str) -> tuple[int, ...] | None:
     return tuple(tensors[name].shape) if name in tensors else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _check_model(model: Any, name: str) -> None:

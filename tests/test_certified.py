@@ -140,17 +140,23 @@ def test_the_bound_holds_where_squares_vanish(name):
     assert (error.abs() <= slack).all()
 
 
+@pytest.fixture
+def scored(monkeypatch):
+    """How many pairs are scored for themselves, a number for each call."""
+    counts, pairs = [], certified.scores_of_pairs
+    monkeypatch.setattr(
+        certified, "scores_of_pairs", lambda *arguments: counts.append(len(arguments[2])) or pairs(*arguments)
+    )
+    return counts
+
+
 @pytest.mark.parametrize("n_queries", [1, 300])
-def test_a_corpus_of_equal_vectors_is_searched_by_products(monkeypatch, n_queries):
+def test_a_corpus_of_equal_vectors_is_searched_by_products(scored, n_queries):
     """What all vectors share tells them not apart: the first k of them are scored for themselves, and few others."""
     generator = np.random.default_rng(5)
     corpus = np.repeat(unit(generator.normal(size=(1, 64))), 50_000, axis=0)
     corpus[40_000] = unit(generator.normal(size=(1, 64)))
     queries = unit(generator.normal(size=(n_queries, 64)) + 40 * corpus[0])
-    scored, pairs = [], certified.scores_of_pairs
-    monkeypatch.setattr(
-        certified, "scores_of_pairs", lambda *arguments: scored.append(len(arguments[2])) or pairs(*arguments)
-    )
     for searched in (corpus, exact.prepare(corpus)):
         hits = exact.search(queries, searched, 5)
         assert (hits.indices == np.arange(5)).all() and np.ptp(hits.scores, axis=1).max() == 0
@@ -158,15 +164,11 @@ def test_a_corpus_of_equal_vectors_is_searched_by_products(monkeypatch, n_querie
 
 
 @pytest.mark.parametrize("n", [33, 480, 2_463])
-def test_a_small_corpus_is_not_scored_pair_by_pair(monkeypatch, n):
+def test_a_small_corpus_is_not_scored_pair_by_pair(scored, n):
     """Even where more hits are wanted than it has groups; and the last group is not full."""
     generator = np.random.default_rng(9)
     corpus, queries = generator.normal(size=(n, 48)), generator.normal(size=(50, 48))
     corpus[-1] = queries[0] = queries[1:].sum(axis=0)  # near to many: counted twice it would hide another
-    scored, pairs = [], certified.scores_of_pairs
-    monkeypatch.setattr(
-        certified, "scores_of_pairs", lambda *arguments: scored.append(len(arguments[2])) or pairs(*arguments)
-    )
     k = min(100, n - 3)
     hits = exact.search(queries, corpus, k)
     assert_exact(queries, corpus, k, hits, "cosine")

@@ -292,6 +292,15 @@ def test_wordnet_reversed_asks_with_a_description(tmp_path, monkeypatch):
         datasets.load("wordnet", split="backwards")
 
 
+def test_a_collection_within_some_documents_asks_for_these_alone():
+    documents = tuple(Document(key, key) for key in "abc")
+    qrels = {"q1": {"a": 1}, "q2": {"a": 1, "b": 0}, "q3": {"c": 2}}
+    collection = Collection("made", documents, tuple(Query(key, key) for key in qrels), qrels, "by hand")
+    part = collection.within({"c", "a"})
+    assert part.document_ids == ["a", "c"] and part.qrels == {"q1": {"a": 1}, "q3": {"c": 2}}
+    assert part.query_ids == ["q1", "q3"]
+
+
 def test_relevant_rows_are_those_with_the_grade_or_a_higher_one():
     documents = tuple(Document(key, key) for key in "abc")
     qrels = {"q1": {"c": 2, "a": 1, "b": 0}, "q2": {"b": 1}}

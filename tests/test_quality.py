@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,14 @@ def collection_of(n_documents: int, relevant: dict[str, str]) -> Collection:
     )
 
 
+def measure(name: str, whole: Collection, methods: Any, limit: int = sys.maxsize) -> dict[str, Any]:
+    """A set of the report."""
+    part, runs = quality.search_all(name, whole, methods, limit)
+    return quality.summarise(part, whole, runs)
+
+
 def test_measure(folder: Path) -> None:
-    row = quality.measure("tiny", beir.read(folder), STUBS)
+    row = measure("tiny", beir.read(folder), STUBS)
     assert (row["queries"], row["documents"]) == ([2, 2], [4, 4])
     forth, back = row["methods"]["in order"], row["methods"]["backwards"]
     assert forth["nDCG@10"]["mean"] == pytest.approx((1 + Q2_IN_ORDER) / 2)
@@ -75,11 +82,11 @@ def test_measure(folder: Path) -> None:
 
 
 def test_measure_limits_queries_and_keeps_documents(folder: Path) -> None:
-    row = quality.measure("tiny", beir.read(folder), STUBS, limit=1)
+    row = measure("tiny", beir.read(folder), STUBS, limit=1)
     assert (row["queries"], row["documents"]) == ([1, 2], [4, 4])
     assert row["methods"]["in order"]["nDCG@10"] == {"mean": 1, "low": 1, "high": 1}
     with pytest.raises(ValueError, match="limit must be at least 1, not 0"):
-        quality.measure("tiny", beir.read(folder), STUBS, limit=0)
+        measure("tiny", beir.read(folder), STUBS, limit=0)
 
 
 def test_measure_bounds_large_sets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +98,7 @@ def test_measure_bounds_large_sets(monkeypatch: pytest.MonkeyPatch) -> None:
         return in_order(collection)
 
     made = collection_of(6, {"a": "d4", "b": "d1", "c": "d5"})
-    row = quality.measure("made", made, {"spy": spy})
+    row = measure("made", made, {"spy": spy})
     assert (row["queries"], row["documents"]) == ([2, 3], [3, 6])
     assert seen[0].document_ids == ["d0", "d1", "d4"]
     assert seen[0].query_ids == ["a", "b"] == list(seen[0].qrels)
@@ -117,14 +124,14 @@ def test_asymmetric_takes_the_role_that_the_set_needs(monkeypatch: pytest.Monkey
 
 
 def test_bm25_is_a_method_like_any_other(folder: Path) -> None:
-    row = quality.measure("tiny", beir.read(folder), {"BM25": quality.bm25})
+    row = measure("tiny", beir.read(folder), {"BM25": quality.bm25})
     # "cat" finds d1; "dog wolf" ties d2 and d4, which keep their order.
     q2 = (1 + 2 / np.log2(3)) / (2 + 1 / np.log2(3))
     assert row["methods"]["BM25"]["nDCG@10"]["mean"] == pytest.approx((1 + q2) / 2)
 
 
 def test_hybrid_and_reranked_stages_are_measured_beside_the_others(folder: Path) -> None:
-    row = quality.measure("tiny", beir.read(folder), quality.STAGES)
+    row = measure("tiny", beir.read(folder), quality.STAGES)
     assert list(row["methods"]) == ["symmetric, re-ranked", "hybrid, re-ranked"]
     assert all(metrics["nDCG@10"]["mean"] > 0.5 for metrics in row["methods"].values())
     assert "hybrid, re-ranked − symmetric, re-ranked" in row["differences"]
@@ -141,7 +148,7 @@ def test_main_writes_what_was_measured(
     quality.main([str(folder), "--only", "ti*", "--output", str(tmp_path / "results")])
     report: dict[str, Any] = json.loads((tmp_path / "results" / "quality.json").read_text(encoding="utf-8"))
     assert list(report) == ["commit", "packages", "settings", "models", "sets"]
-    assert report["sets"] == {"tiny": quality.measure("tiny", beir.read(folder), STUBS)}
+    assert report["sets"] == {"tiny": measure("tiny", beir.read(folder), STUBS)}
     assert report["settings"]["models"] == "packaged"
     assert report["models"]["symmetric"] == "all-MiniLM-L6-v2"
     written = sorted(path.name for path in (tmp_path / "results").iterdir())

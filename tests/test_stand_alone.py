@@ -28,7 +28,7 @@ for number, source in json.loads(sys.stdin.read()).items():
             exec(compile(source, f"cell {number}", "exec"), {"__name__": "__main__"})
         except BaseException:
             failed = traceback.format_exc()
-    print(json.dumps([number, said.getvalue(), failed]), file=sys.__stdout__)
+    print(json.dumps([number, said.getvalue(), failed]))
 """
 
 

@@ -116,11 +116,11 @@ def as_markdown(report: dict[str, Any], rows: Sequence[Row]) -> str:
         f"{TO_QUESTION} − base",
         "first − second",
     ]
-    lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join(["---"] * len(columns)) + " |"]
+    table_rows = []
     for row in rows:
         cells = [row.name, row.task, f"{row.n_queries:,}", f"{row.n_documents:,}", f"{row.means['base'].mean:.3f}"]
         cells += [signed(row.gains[TO_PASSAGE]), signed(row.gains[TO_QUESTION]), signed(row.between)]
-        lines.append("| " + " | ".join(cells) + " |")
+        table_rows.append(cells)
     return f"""# Like for like: one base, two trainings
 
 Written by `python training/like_for_like.py --data FOLDER`. The base is all-MiniLM-L6-v2. Each training has
@@ -133,10 +133,15 @@ The base has seen both kinds of pair, SQuAD 2.0 and Quora's duplicates among the
 from a base that knows neither. Held out from these trainings does not mean unseen by the base. The mean loss of the
 epoch says how much there was to learn: {", ".join(f"{kind} {loss:.3f}" for kind, loss in report["losses"].items())}.
 
-{chr(10).join(lines)}
+{table(columns, table_rows)}
 
 Measured with {", ".join(f"{name} {version}" for name, version in report["versions"].items())}, CPU, float32.
 """
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """In Markdown."""
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns), *rows))
 
 
 def signed(interval: Interval) -> str:

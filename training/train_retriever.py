@@ -16,14 +16,14 @@ import copy
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from like_for_like import signed, untrained
+from like_for_like import signed, table, untrained
 from sentence_transformers import SentenceTransformer, util
 from sentence_transformers.sentence_transformer.losses import (
     DistillKLDivLoss,
@@ -53,24 +53,18 @@ Rows = list[dict[str, Any]]
 # What is learned from, and what is measured.
 
 
+@lru_cache(maxsize=1)
 def encyclopedia() -> tuple[Collection, set[str]]:
-    """The judged articles and every fortieth of the others, with their questions; none is learned from."""
+    """All of it, and what is held out: the judged articles and every fortieth of the others."""
     whole = datasets.load("encyclopedia")
     judged = set(whole.only(whole.queries).document_ids)
     others = [article.id for article in whole.documents if article.id not in judged][::40]
-    return _within(whole, judged | set(others)), judged | set(others)
+    return whole, judged | set(others)
 
 
-def _within(whole: Collection, kept: set[str]) -> Collection:
-    documents = tuple(article for article in whole.documents if article.id in kept)
-    queries = [query for query in whole.queries if whole.qrels[query.id].keys() <= kept]
-    return replace(whole.with_queries(queries), documents=documents)
-
-
-@lru_cache(maxsize=1)
 def measured() -> dict[str, Collection]:
     """Held-out questions of both domains, and every other labelled set that ships."""
-    asked, kept = encyclopedia()
+    whole, kept = encyclopedia()
     held = datasets.load("passages", split="held-out")
     reverse = datasets.load("wordnet", split="reverse")
     right = set(reverse.only(reverse.queries).document_ids)
@@ -79,21 +73,21 @@ def measured() -> dict[str, Collection]:
         TARGET: held.where(kind="natural"),
         STRESS: held.where(kind="stress"),
         "`passages`, German and Chinese": datasets.load("passages", split="multilingual").where(part="held-out"),
-        "`encyclopedia`, questions": asked,
-        KNOWN: _within(datasets.load("encyclopedia", split="known-items"), kept),
-        "`encyclopedia`, French": _within(datasets.load("encyclopedia", split="fr"), kept),
-        "`encyclopedia`, Spanish": _within(datasets.load("encyclopedia", split="es"), kept),
+        "`encyclopedia`, questions": whole.within(kept),
+        KNOWN: datasets.load("encyclopedia", split="known-items").within(kept),
+        "`encyclopedia`, French": datasets.load("encyclopedia", split="fr").within(kept),
+        "`encyclopedia`, Spanish": datasets.load("encyclopedia", split="es").within(kept),
         "`questions`": datasets.load("questions"),
         "`questions`, other languages": datasets.load("questions", split="multilingual"),
         "`publications`": datasets.load("publications"),
-        "`wordnet`, reverse": _within(reverse, words),
+        "`wordnet`, reverse": reverse.within(words),
     }
 
 
 def descriptions(n: int) -> Rows:
     """Articles that are not measured: the description asks for the first paragraph."""
-    _, kept = encyclopedia()
-    articles = [a for a in datasets.load("encyclopedia").documents if a.id not in kept and a.metadata["description"]]
+    whole, kept = encyclopedia()
+    articles = [a for a in whole.documents if a.id not in kept and a.metadata["description"]]
     drawn = np.random.default_rng(SEED).permutation(len(articles))[:n]
     return [{"anchor": articles[i].metadata["description"], "positive": articles[i].full_text} for i in drawn]
 
@@ -298,15 +292,17 @@ class Work:
         started = time.process_time()
         model = tuning.static(untrained())
         seconds = time.process_time() - started
-        self._row("static", 1.0, 0, seconds, None, measure(model, self.sets, (DIMENSIONS[0],)))
+        self._row("static", 1.0, 0, seconds, None, measure(model, self.sets))
         rows = descriptions(6_000)
+        started = time.process_time()
         taught = tuning.train(model, rows, rate=STATIC_RATE, batch=256, max_tokens=None, seed=SEED)
-        values = measure(taught.model, self.sets, (DIMENSIONS[0],))
-        self._row("static, descriptions", 1.0, len(rows), taught.seconds, taught.loss, values)
+        seconds = time.process_time() - started
+        values = measure(taught.model, self.sets)
+        self._row("static, descriptions", 1.0, len(rows), seconds, taught.loss, values)
         self.write()
 
     def _row(self, name: str, weight: float, n: int, seconds: float, loss: float | None, values: Any) -> None:
-        gains = {each: evaluation.paired_bootstrap(_last(of), self.base[each][384]) for each, of in values.items()}
+        gains = {each: evaluation.paired_bootstrap(of[384], self.base[each][384]) for each, of in values.items()}
         row = {
             "recipe": name,
             "weight": weight,
@@ -339,22 +335,18 @@ class Work:
         self.file.with_suffix(".md").write_text(as_markdown(self.report), encoding="utf-8")
 
 
-def _last(values: dict[int, evaluation.Values]) -> evaluation.Values:
-    return values[max(values)]
-
-
 def as_markdown(report: dict[str, Any]) -> str:
     """The tables, what they were made with, and what follows for a model that would ship."""
     told, names = report["settings"], list(report["sets"])
-    sets = ["| set | queries | documents | nDCG@10 of the base |", "| --- | --- | --- | --- |"]
-    for name, of in report["sets"].items():
-        sets.append(f"| {name} | {of['n_queries']:,} | {of['n_documents']:,} | {Interval(*of['base'])} |")
-    sizes = ["| trained on | set | numbers | nDCG@10 | against 384 of the base | against as many of the base |"]
-    sizes.append("| " + " | ".join(["---"] * 6) + " |")
+    sets = [
+        [name, f"{of['n_queries']:,}", f"{of['n_documents']:,}", str(Interval(*of["base"]))]
+        for name, of in report["sets"].items()
+    ]
+    sizes = []
     for row in report["dimensions"]:
         cells = [row["recipe"], row["set"], str(row["dimension"]), f"{row['mean'][0]:.3f}"]
-        cells += [signed(Interval(*row["loss"])), signed(Interval(*row["gain"]))]
-        sizes.append("| " + " | ".join(cells) + " |")
+        sizes.append([*cells, signed(Interval(*row["loss"])), signed(Interval(*row["gain"]))])
+    of_sizes = ["trained on", "set", "numbers", "nDCG@10", "against 384 of the base", "against as many of the base"]
     return f"""# A retriever of one's own: what is gained and what is forgotten
 
 Written by `python training/train_retriever.py`. The base is all-MiniLM-L6-v2. One epoch, batch {told["batch"]},
@@ -363,7 +355,7 @@ MultipleNegativesRankingLoss unless the name says otherwise, at most {told["max_
 would change. "Descriptions" ask for articles of the encyclopedia that are not measured; "questions" are natural ones
 to `passages`, of topics that are not held out; "both" has half of each. A weight mixes the trained model with the base.
 
-{chr(10).join(sets)}
+{table(["set", "queries", "documents", "nDCG@10 of the base"], sets)}
 
 ## Changes
 
@@ -381,30 +373,28 @@ A model ships as the role `tuned` if it beats the base on {TARGET}, and loses no
 
 ## Dimensions
 
-{chr(10).join(sizes)}
+{table(of_sizes, sizes)}
 
 Measured with {", ".join(f"{name} {version}" for name, version in report["versions"].items())}, CPU, float32.
 """
 
 
 def changes(report: dict[str, Any], names: list[str], *, first: bool) -> str:
-    columns = ["trained on", "pairs", *(["seconds"] if first else []), *names]
-    lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join(["---"] * len(columns)) + " |"]
+    rows = []
     for row in report["rows"]:
         cells = [row["recipe"], f"{row['pairs']:,}", *([str(row["cpu_seconds"])] if first else [])]
-        cells += [signed(Interval(*row["gains"][name])) for name in names]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append([*cells, *(signed(Interval(*row["gains"][name])) for name in names)])
+    return table(["trained on", "pairs", *(["seconds"] if first else []), *names], rows)
 
 
 def decision(report: dict[str, Any]) -> str:
-    lines = ["| trained on | pairs | beats the base there | loses on |", "| --- | --- | --- | --- |"]
+    rows = []
     for row in report["rows"]:
         gains = {name: Interval(*gain) for name, gain in row["gains"].items()}
         lost = [name for name, gain in gains.items() if gain.high < 0]
         won = "yes" if gains[TARGET].low > 0 else "no"
-        lines.append(f"| {row['recipe']} | {row['pairs']:,} | {won} | {'; '.join(lost) or 'none'} |")
-    return "\n".join(lines)
+        rows.append([row["recipe"], f"{row['pairs']:,}", won, "; ".join(lost) or "none"])
+    return table(["trained on", "pairs", "beats the base there", "loses on"], rows)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -118,6 +118,12 @@ class Collection:
         part = self.with_queries(queries)
         judged = {document_id for grades in part.qrels.values() for document_id in grades}
         return replace(part, documents=tuple(document for document in self.documents if document.id in judged))
+
+    def within(self, document_ids: Set[str]) -> Collection:
+        """These documents, and the queries that are judged against them alone."""
+        queries = [query for query in self.queries if self.qrels[query.id].keys() <= document_ids]
+        documents = tuple(document for document in self.documents if document.id in document_ids)
+        return replace(self.with_queries(queries), documents=documents)
 
     def __repr__(self) -> str:
         judged = sum(map(len, self.qrels.values()))

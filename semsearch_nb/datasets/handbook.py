@@ -38,14 +38,13 @@ class Asked(NamedTuple):
 def questions() -> tuple[Asked, ...]:
     """Questions that the files answer. The metadata `form` is `"title"`, of those that were made from a heading, or
     `"reader"`, of those that somebody with a need would type."""
-    queries = beir.read_queries(FOLDER / "questions.jsonl")
-    found: dict[str, tuple[Quote, ...]] = {}
-    for where, row in json_lines(FOLDER / "questions.jsonl"):
+    file, found = FOLDER / "questions.jsonl", []
+    for query, (where, row) in zip(beir.read_queries(file), json_lines(file), strict=True):
         quotes = tuple(Quote(*quote) for quote in field(row, "answers", list, where))
         if not quotes:
             raise DatasetError(f"{where}: 'answers' is empty")
-        found[row["_id"]] = quotes
-    return tuple(Asked(query, found[query.id]) for query in queries)
+        found.append(Asked(query, quotes))
+    return tuple(found)
 
 
 def unanswerable() -> tuple[Query, ...]:

@@ -14,9 +14,12 @@ MOST, WORDS = 40, 60
 Places = Sequence[Sequence[chunks.Answer]]
 
 
-def _read(pieces: Sequence[chunks.Chunk], questions: Sequence[str], answers: Places, model: Any) -> list[float]:
-    """With headings, within 60 words: the share of the answer for every question."""
-    found = retrieval.Dense(model, [piece.headed for piece in pieces]).search(questions, k=30)
+def _read(
+    pieces: Sequence[chunks.Chunk], questions: Sequence[str], answers: Places, model: Any, *, headed: bool = True
+) -> list[float]:
+    """Within 60 words: the share of the answer for every question."""
+    texts = [piece.headed if headed else piece.text for piece in pieces]
+    found = retrieval.Dense(model, texts).search(questions, k=30)
     rows = (row[there] for row, there in zip(found.indices, found.found, strict=True))
     return [chunks.share_read([pieces[i] for i in row], of, WORDS) for row, of in zip(rows, answers, strict=True)]
 
@@ -30,10 +33,7 @@ def _short_sections(
     model: SentenceTransformer,
 ) -> str | None:
     pieces = chunks.split(sources, lambda source: chunks.by_section(source, MOST))
-    found = retrieval.Dense(model, [piece.text for piece in pieces]).search(questions, k=30)
-    bare = [
-        chunks.share_read([pieces[i] for i in row], of, WORDS) for row, of in zip(found.indices, answers, strict=True)
-    ]
+    bare = _read(pieces, questions, answers, model, headed=False)
     values = _read(pieces, questions, answers, model)
     whole = _read(chunks.split(sources, chunks.by_section), questions, answers, model)
     return number(

@@ -1,9 +1,9 @@
 """Every figure of the notebooks: fixed sizes, one colour and one marker a method, and alt text."""
 
-from semsearch_nb.teaching.plots.changes import plot_changes
 from semsearch_nb.teaching.plots.ideas import plot_bound, plot_encoders, plot_families, plot_two_stages
 from semsearch_nb.teaching.plots.maps import plot_map, show_map
 from semsearch_nb.teaching.plots.quality import (
+    plot_changes,
     plot_dumbbells,
     plot_gain_and_loss,
     plot_intervals,

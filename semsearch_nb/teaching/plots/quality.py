@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from semsearch_nb.benchmark import Timing
@@ -16,21 +17,42 @@ from semsearch_nb.thresholds import Curve, Risk, Threshold
 
 def plot_intervals(results: Mapping[str, Mapping[str, Interval]]) -> Figure:
     """Means with their intervals: a row for each group (a collection), a mark for each method."""
-    style = styles(method for row in results.values() for method in row)
-    methods = list(style)
-    figure, axes = frame(8, 0.9 + 0.3 * len(results) * max(2, len(methods)))
-    apart = min(0.22, 0.88 / max(1, len(methods)))
-    for position, row in enumerate(results.values()):
-        for method, interval in row.items():
-            y = position + (methods.index(method) - (len(methods) - 1) / 2) * apart
-            error = [[interval.mean - interval.low], [interval.high - interval.mean]]
-            label = method if position == 0 else None
-            axes.errorbar(interval.mean, y, xerr=error, capsize=3, ms=7, label=label, **style[method])
-            axes.annotate(f"{interval.mean:.2f}", (interval.high, y), (6, 0), textcoords="offset points", va="center")
-    axes.set_yticks(range(len(results)), list(results))
-    axes.set(ylim=(len(results) - 0.5, -0.5), xlim=(0, 1.05), xlabel="nDCG@10, with 95 % confidence interval")
+    figure, axes = _rows_of_intervals(results, height=0.3, spread=0.88, numbers=True)
+    axes.set(xlim=(0, 1.05), xlabel="nDCG@10, with 95 % confidence interval")
     legend_beside(axes)
     return figure
+
+
+def plot_changes(results: Mapping[str, Mapping[str, Interval]], *, xlabel: str) -> Figure:
+    """Differences with their intervals, beside zero: a row for each change, a mark for each thing that was measured."""
+    figure, axes = _rows_of_intervals(results, height=0.26, spread=0.8)
+    axes.axvline(0, color=GREY, lw=1, zorder=0)
+    axes.set(xlabel=xlabel)
+    grid(axes)
+    legend_beside(axes)
+    return figure
+
+
+def _rows_of_intervals(
+    results: Mapping[str, Mapping[str, Interval]], *, height: float, spread: float, numbers: bool = False
+) -> tuple[Figure, Axes]:
+    """Marks with bars, the first row at the top. `height` in inches is that of a mark; a row fills `spread` of 1."""
+    style = styles(label for row in results.values() for label in row)
+    labels = list(style)
+    figure, axes = frame(8, 0.9 + height * len(results) * max(2, len(labels)))
+    apart = min(0.22, spread / max(1, len(labels)))
+    for position, row in enumerate(results.values()):
+        for label, interval in row.items():
+            y = position + (labels.index(label) - (len(labels) - 1) / 2) * apart
+            error = [[interval.mean - interval.low], [interval.high - interval.mean]]
+            shown = label if position == 0 else None
+            axes.errorbar(interval.mean, y, xerr=error, capsize=3, ms=7, label=shown, **style[label])
+            if numbers:
+                at = (interval.high, y)
+                axes.annotate(f"{interval.mean:.2f}", at, (6, 0), textcoords="offset points", va="center")
+    axes.set_yticks(range(len(results)), list(results))
+    axes.set(ylim=(len(results) - 0.5, -0.5))
+    return figure, axes
 
 
 def plot_dumbbells(
