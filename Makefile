@@ -55,11 +55,11 @@ $(VENV)/.ready-run: pyproject.toml constraints.txt vectors/pyproject.toml vector
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "semsearch-nb needs Python 3.10 or newer; choose one with: make PYTHON=python3.11 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) ".[ann,elastic,notebooks,openvino,sparse,stores,training]" ./vectors
+	$(INSTALL) ".[ann,elastic,encyclopedia,notebooks,openvino,sparse,stores,training]" ./vectors
 	touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready-run
-	$(INSTALL) ".[dev,encyclopedia]"
+	$(INSTALL) ".[dev]"
 	touch $@
 
 $(VENV)/.ready-lab: $(VENV)/.ready-run

@@ -193,6 +193,18 @@ def test_a_setup_cell_installs_what_its_notebook_needs_and_no_compiler_but_for_0
         assert "training" in entry.extras
 
 
+@pytest.mark.parametrize(
+    "place", ["Makefile", "README.md", "environment.yml", ".binder/requirements.txt", "docs/workshop/Containerfile",
+              "tools/wheelhouse.py"]  # fmt: skip
+)
+def test_whoever_installs_for_all_notebooks_installs_what_they_need(place):
+    needed = set().union(*(entry.extras for entry in manifest.read_manifest()))
+    lists = re.findall(r'(?:\[|EXTRAS = ")([a-z]+(?:,[a-z]+)+)(?:\]|")', (ROOT / place).read_text(encoding="utf-8"))
+    assert lists
+    for extras in (set(one.split(",")) for one in lists):
+        assert needed <= extras | ({"faiss"} if "ann" in extras else set()), place
+
+
 FOLDERS = ("docs", "benchmarks", "semsearch_nb")
 TEXTS = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md")), *NOTEBOOKS]
 
