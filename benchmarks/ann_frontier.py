@@ -48,6 +48,8 @@ def candidates() -> Candidates:
         "FAISS HNSW int4, re-scored": (indexes.Rescored(indexes.FaissHNSW("int4"), candidates=40), GRAPH),
         "FAISS binary, re-scored": (indexes.Rescored(indexes.FaissBinary()), [20, 50, 100, 300, 1_000]),
         "hnswlib": (indexes.Hnswlib(), GRAPH),
+        "RaBitQ 6 bits": (indexes.RaBitQ(6), GRAPH),
+        "RaBitQ 1 bit, re-scored": (indexes.Rescored(indexes.RaBitQ(), candidates=40), GRAPH),
     }
 
 
@@ -66,7 +68,7 @@ def measure(tried: Candidates, truth: benchmark.Truth, repeat: int) -> list[benc
 
 def write(name: str, title: str, points: Sequence[benchmark.Point], about: str) -> None:
     """Print the points as a table, and write it into `benchmarks/results` with the figures as JSON."""
-    libraries = ", ".join(f"{library} {version(library)}" for library in ("faiss-cpu", "hnswlib", "annoy"))
+    libraries = ", ".join(f"{library} {version(library)}" for library in ("faiss-cpu", "hnswlib", "annoy", "rabitqlib"))
     machine = f"{platform.machine()}, {psutil.cpu_count(logical=False)} cores, Python {platform.python_version()}"
     lines = [
         f"# {title}",

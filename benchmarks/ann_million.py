@@ -52,6 +52,8 @@ def main() -> None:
         "hnswlib": (indexes.Hnswlib(), graph),
         "HNSW int8, re-scored": (indexes.Rescored(indexes.FaissHNSW("int8"), candidates=20), graph),
         "HNSW int4, re-scored": (indexes.Rescored(indexes.FaissHNSW("int4"), candidates=40), graph),
+        "HNSW int8": (indexes.FaissHNSW("int8"), graph),
+        "RaBitQ 1 bit, re-scored": (indexes.Rescored(indexes.RaBitQ(), candidates=60), graph),
         "IVF-PQ 96, re-scored": (
             indexes.Rescored(indexes.FaissIVF(n_cells=4096, code_bytes=96), candidates=100),
             [8, 16, 32, 64],

@@ -6,6 +6,8 @@ first stage does not find stays unfound. Taught in notebook 05.
 
 from __future__ import annotations
 
+import functools
+import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,8 +18,9 @@ import numpy as np
 from sentence_transformers import CrossEncoder
 
 from semsearch_nb import encoding, fusion
-from semsearch_nb.encoding import Truncation, TruncationWarning
+from semsearch_nb.encoding import Truncation, TruncationWarning, shipped, tokens
 from semsearch_nb.foundation import cache
+from semsearch_nb.models import fingerprints
 from semsearch_nb.vectors import FloatArray, Hits, as_count, as_texts
 
 if TYPE_CHECKING:
@@ -117,8 +120,9 @@ def score(
 ) -> FloatArray:
     """The logit of each pair of question and text, float32, shape `(n_pairs,)`.
 
-    Kept on disk as the vectors of `encoding.encode` are. Warns (`TruncationWarning`) where the model
-    sees pairs only in part: the end of the longer text of the two is cut off.
+    Taken from those that come with the installation, or kept on disk, as the vectors of `encoding.encode` are.
+    Warns (`TruncationWarning`) where the model sees pairs only in part: the end of the longer text of the two is
+    cut off.
 
     Raises:
         TypeError, ValueError: `pairs` is empty or holds something else than pairs of strings; a model with
@@ -127,22 +131,45 @@ def score(
     if model.num_labels != 1:
         raise ValueError(f"model has {model.num_labels} labels; a re-ranker has one, the relevance of the text")
     checked = _checked(pairs)
-    runner = encoding.settle(model, engine, precision, batch_size)
-    show_progress = len(checked) >= PROGRESS_FROM if progress is None else progress
-
-    def build(folder: Path) -> dict[str, Any]:
-        np.save(folder / "logits.npy", runner.logits(checked, show_progress))
-        return asdict(encoding.count_truncated(model, checked))
-
-    if use_cache:
-        folder = cache.folder("logits", runner.key() | {"pairs": cache.digest(checked)}, build)
-        logits: FloatArray = np.load(folder / "logits.npy", allow_pickle=False)
-        report = Truncation(**cache.notes(folder))
-    else:
-        logits, report = runner.logits(checked, show_progress), encoding.count_truncated(model, checked)
+    reuse = use_cache and engine is None and precision is None
+    found = _shipped(model, checked) if reuse else None
+    known = np.zeros(len(checked), dtype=bool) if found is None else found.known
+    missing = [checked[row] for row in np.flatnonzero(~known)]
+    logits = np.empty(len(checked), dtype=np.float32)
+    reports = []
+    if found is not None:
+        logits[known] = found.vectors[known, 0]
+        reports.append(tokens.as_report(found.tokens[known], model))
+    if missing:
+        runner = encoding.settle(model, engine, precision, batch_size)
+        show_progress = len(missing) >= PROGRESS_FROM if progress is None else progress
+        logits[~known], report = _computed(runner, missing, use_cache, show_progress)
+        reports.append(report)
+    report = functools.reduce(operator.add, reports)
     if report.n_truncated:
         warnings.warn(f"pairs: {report}", TruncationWarning, stacklevel=3)
     return logits
+
+
+def _shipped(model: CrossEncoder, pairs: Sequence[tuple[str, str]]) -> shipped.Found | None:
+    """What comes with the installation; a changed model has another identity."""
+    limit = model.max_seq_length or 0
+    return shipped.look_up(*fingerprints.identity(model), "", limit, shipped.joined(pairs))
+
+
+def _computed(
+    runner: encoding.Runner, pairs: list[tuple[str, str]], use_cache: bool, progress: bool
+) -> tuple[FloatArray, Truncation]:
+    """Logits and report, from the cache folder where they have been computed before."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        np.save(folder / "logits.npy", runner.logits(pairs, progress))
+        return asdict(encoding.count_truncated(runner.model, pairs))
+
+    if not use_cache:
+        return runner.logits(pairs, progress), encoding.count_truncated(runner.model, pairs)
+    folder = cache.folder("logits", runner.key() | {"pairs": cache.digest(pairs)}, build)
+    return np.load(folder / "logits.npy", allow_pickle=False), Truncation(**cache.notes(folder))
 
 
 def truncation(model: CrossEncoder, pairs: Sequence[tuple[str, str]]) -> Truncation:

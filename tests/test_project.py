@@ -194,8 +194,15 @@ def test_a_setup_cell_installs_what_its_notebook_needs_and_no_compiler_but_for_0
 
 
 @pytest.mark.parametrize(
-    "place", ["Makefile", "README.md", "environment.yml", ".binder/requirements.txt", "docs/workshop/Containerfile",
-              "tools/wheelhouse.py"]  # fmt: skip
+    "place",
+    [
+        "Makefile",
+        "README.md",
+        "environment.yml",
+        ".binder/requirements.txt",
+        "docs/workshop/Containerfile",
+        "tools/wheelhouse.py",
+    ],
 )
 def test_whoever_installs_for_all_notebooks_installs_what_they_need(place):
     needed = set().union(*(entry.extras for entry in manifest.read_manifest()))

@@ -1,4 +1,4 @@
-"""Vectors that come with the installation: whose they are, that they are near float32, and when they are not used."""
+"""Vectors and logits that come with the installation: whose they are, how near float32, and when they are not used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from semsearch_nb import datasets, encoding, models, settings
+from semsearch_nb import datasets, encoding, models, reranking, retrieval, settings
 from semsearch_nb.encoding import engines, shipped
 
 ROLES = ("symmetric", "asymmetric")
@@ -117,6 +117,53 @@ def test_another_model_has_vectors_of_its_own(change):
         model.prompts = {"query": "", "document": "another: "}
     assert encoding.bi_encoder._shipped(model, "document", texts) is None
     assert known.shape == (2, 384)
+
+
+@pytest.fixture
+def scored():
+    """The re-ranker and pairs that notebook 05 scores."""
+    held_out = datasets.load("passages", split="held-out").where(kind="natural")
+    texts, questions = held_out.document_texts, held_out.query_texts[:8:2]
+    near = retrieval.Dense(models.load("symmetric"), texts).search(questions, k=10)
+    pairs = [(question, texts[row]) for question, rows in zip(questions, near.indices, strict=True) for row in rows]
+    return models.load_reranker(), pairs
+
+
+def test_logits_of_what_the_notebooks_score_are_there_and_near_float32(scored, monkeypatch):
+    model, pairs = scored
+    fresh = reranking.score(model, pairs[:20], engine="torch", precision="float32", use_cache=False)
+    monkeypatch.setattr(encoding.Runner, "logits", lambda *a, **k: pytest.fail("the model was called"))
+    logits = reranking.score(model, pairs)
+    assert logits.shape == (40,) and logits.dtype == np.float32 and logits.std() > 1
+    np.testing.assert_allclose(logits[:20], fresh, atol=1e-3)
+
+
+def test_a_pair_that_is_new_costs_its_own_computation_and_no_other(scored, monkeypatch):
+    model, pairs = scored
+    asked = []
+    real = encoding.Runner.logits
+    monkeypatch.setattr(engines, "_agreement", lambda runner: 1.0)
+    monkeypatch.setattr(
+        encoding.Runner, "logits", lambda run, some, *rest: asked.extend(some) or real(run, some, *rest)
+    )
+    new = [("What is new?", "This pair is."), ("What is long?", "word " * 600)]
+    with pytest.warns(encoding.TruncationWarning, match="1 of 7 texts"):
+        logits = reranking.score(model, [new[0], *pairs[:5], new[1]])
+    assert sorted(asked) == sorted(new)
+    np.testing.assert_array_equal(logits[1:6], reranking.score(model, pairs[:5]))
+    np.testing.assert_allclose(logits[[0, 6]], reranking.score(model, new, use_cache=False), atol=1e-4)
+
+
+@pytest.mark.parametrize("change", ["weights", "limit"])
+def test_another_reranker_has_logits_of_its_own(change, scored):
+    model, pairs = copy.deepcopy(scored[0]), scored[1]
+    assert reranking._shipped(scored[0], pairs).known.all()
+    if change == "weights":
+        with torch.no_grad():
+            next(model.parameters())[1996:2020].add_(0.5)
+    else:
+        model.max_seq_length = 8
+    assert reranking._shipped(model, pairs) is None
 
 
 @pytest.fixture

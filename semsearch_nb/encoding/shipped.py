@@ -1,9 +1,10 @@
-"""Vectors that come with the installation, so that a first run waits for nothing.
+"""Vectors and logits that come with the installation, so that a first run waits for nothing.
 
 The package `semsearch-nb-vectors` holds, for a model and a prompt, the vectors of the sample collections' texts:
-float32 results rounded to int8, with a scale a vector. What comes out of them *is* the sample's
-vectors: the same bits on every machine, whatever the processor. A text is found by its hash, so a text that
-was changed costs its own encoding and no other. Made by `tools/vectors.py`; the files are read by path.
+float32 results rounded to int8, with a scale a vector; and the re-ranker's float32 logits of the pairs that the
+notebooks score. What comes out of them *is* the sample's vectors and logits: the same bits on every machine, whatever
+the processor. A text is found by its hash, so a text that was changed costs its own computation and no other. Made by
+`tools/vectors.py`; the files are read by path.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from semsearch_nb.foundation import packages
+from semsearch_nb.foundation import packages, settings
 from semsearch_nb.foundation.storage import checksum
 from semsearch_nb.vectors import FloatArray
 
@@ -27,11 +28,11 @@ MANIFEST_SHA256 = "ff03a1067ed88de55a2e32a3072597aff6adc3861ee991918c5c4ba747967
 
 
 class Table(NamedTuple):
-    """The n vectors of a model with one prompt, in the order of their hashes."""
+    """The n vectors of a model with one prompt, in the order of their hashes; logits are vectors of one dimension."""
 
     hashes: np.ndarray[Any, np.dtype[np.uint64]]  # (n,)
-    codes: np.ndarray[Any, np.dtype[np.int8]]  # (n, dimension)
-    scales: FloatArray  # (n,), so that codes · scale has length 1
+    codes: np.ndarray[Any, Any]  # (n, dimension), int8; logits as they are
+    scales: FloatArray  # (n,), so that codes · scale has length 1; of logits 1
     tokens: np.ndarray[Any, np.dtype[np.uint16]]  # (n,), with the prompt
 
 
@@ -44,13 +45,16 @@ class Found(NamedTuple):
 
 
 def look_up(name: str, revision: str, prompt: str, limit: int, texts: Sequence[str]) -> Found | None:
-    """What is shipped of these texts, or None where nothing is.
+    """What is shipped of these texts, or None where nothing is, or where a precision other than float32 is set.
 
     Args:
         name, revision: of the model, as `models.identity` gives them.
         prompt: what it puts before a text.
         limit: its `max_seq_length`.
+        texts: or `joined` pairs of texts.
     """
+    if settings.current().precision not in ("auto", "float32"):
+        return None
     tables = _tables(name, revision, prompt, limit)
     if not tables:
         return None
@@ -63,6 +67,11 @@ def look_up(name: str, revision: str, prompt: str, limit: int, texts: Sequence[s
         vectors[here] = table.codes[rows].astype(np.float32) * table.scales[rows, None]
         tokens[here], known = table.tokens[rows], known | here
     return Found(known, vectors, tokens) if known.any() else None
+
+
+def joined(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """One text a pair, with the control character between them that separates units."""
+    return [f"{question}\x1f{text}" for question, text in pairs]
 
 
 def hashes(texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.uint64]]:

@@ -78,7 +78,7 @@ def truncation(model: Model, texts: Sequence[str], kind: Kind = "document") -> T
 
 def count_truncated(model: Model, inputs: Sequence[Any]) -> Truncation:
     """The report on texts with their prompts, or on pairs of texts."""
-    return as_report(_count(model, inputs), model)
+    return as_report(count(model, inputs), model)
 
 
 def as_report(lengths: IntArray, model: Model) -> Truncation:
@@ -98,10 +98,11 @@ def as_report(lengths: IntArray, model: Model) -> Truncation:
 def lengths(model: Model, texts: Sequence[str], kind: Kind) -> IntArray:
     """The tokens of each text, prompt included."""
     before = prompt(model, kind)
-    return _count(model, [before + text for text in as_texts(texts)])
+    return count(model, [before + text for text in as_texts(texts)])
 
 
-def _count(model: Model, inputs: Sequence[Any]) -> IntArray:
+def count(model: Model, inputs: Sequence[Any]) -> IntArray:
+    """The tokens of each text with its prompt, or of each pair of texts."""
     parts = [_lengths(model.tokenizer, inputs[start : start + AT_ONCE]) for start in range(0, len(inputs), AT_ONCE)]
     return np.concatenate(parts).astype(np.int64)
 

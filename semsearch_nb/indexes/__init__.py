@@ -1,4 +1,4 @@
-"""Approximate nearest neighbours: one protocol over Annoy, FAISS and hnswlib. Taught in notebook 04.
+"""Approximate nearest neighbours: one protocol over Annoy, FAISS, hnswlib and RaBitQ. Taught in notebook 04.
 
     index = indexes.Hnswlib().build(vectors, ids)
     hits = index.search(queries, k=10)      # cosines, and your ids
@@ -16,6 +16,7 @@ from semsearch_nb.indexes.base import Index
 from semsearch_nb.indexes.exact_index import Exact
 from semsearch_nb.indexes.faiss_indexes import FaissBinary, FaissFlat, FaissHNSW, FaissIVF
 from semsearch_nb.indexes.hnswlib_index import Hnswlib
+from semsearch_nb.indexes.rabitq_index import RaBitQ
 from semsearch_nb.indexes.rescored import Rescored
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Hnswlib",
     "Index",
     "IndexFileError",
+    "RaBitQ",
     "Rescored",
     "load",
 ]

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from semsearch_nb import exact
-from semsearch_nb.exact.first_pass import fastest
+from semsearch_nb.exact.first_pass import PLAIN, fastest
+from semsearch_nb.exact.prepared import of_units
+from semsearch_nb.exact.rows import as_rows
 from semsearch_nb.exact.top_k import CERTIFIED_FROM
 from semsearch_nb.indexes.base import OWN, Index
 from semsearch_nb.indexes.rows import Growing, UnitRows
@@ -22,16 +24,15 @@ _one_at_a_time = threading.Lock()
 class Exact(Index):
     """Every true neighbour, at a cost that grows with the number of vectors.
 
-    Prepared (`exact.prepare`) where this machine gains by it, and saved so; a prepared corpus is always
-    mapped when it is loaded. A change is cheap, and the next search pays: it drops the rows that were
-    removed and prepares the rest.
+    Coded (`exact.prepare`) where this machine gains by it, and saved so; a coded corpus is always mapped when it
+    is loaded. A change is cheap, and the next search pays: it drops the rows that were removed and codes the rest.
     """
 
     library = OWN
 
     def _build(self, rows: UnitRows) -> None:
         vectors = rows.kept()
-        self._corpus: exact.Prepared | FloatArray | None = _ready(vectors)
+        self._corpus: exact.Prepared | None = _ready(vectors)
         self._vectors, self._labels = Growing(vectors), Growing(np.arange(len(vectors)))
 
     def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
@@ -49,7 +50,7 @@ class Exact(Index):
     def _remove(self, labels: IntArray) -> None:
         self._corpus = None
 
-    def _settled(self) -> exact.Prepared | FloatArray:
+    def _settled(self) -> exact.Prepared:
         """The corpus that is searched, after what was added and removed."""
         with _one_at_a_time:
             if self._corpus is None:
@@ -63,17 +64,18 @@ class Exact(Index):
     def _write(self, folder: Path) -> None:
         corpus = self._settled()
         np.save(folder / "labels.npy", self._labels.array)
-        if isinstance(corpus, exact.Prepared):
-            corpus.save(folder / "prepared")
+        if corpus.first_pass == PLAIN.name:
+            np.save(folder / "vectors.npy", self._vectors.array)
         else:
-            np.save(folder / "vectors.npy", corpus)
+            corpus.save(folder / "prepared")
 
     def _read(self, folder: Path, mmap: bool) -> None:
         if (folder / "prepared").exists():
             self._corpus = exact.load(folder / "prepared", verify=False)
             vectors = np.load(next((folder / "prepared").rglob("vectors.npy")), mmap_mode="r")
         else:
-            self._corpus = vectors = np.load(folder / "vectors.npy", mmap_mode="r" if mmap else None)
+            vectors = np.load(folder / "vectors.npy", mmap_mode="r" if mmap else None)
+            self._corpus = _plain(vectors)
         self._vectors, self._labels = Growing(vectors), Growing(np.load(folder / "labels.npy"))
 
     def _shape(self) -> tuple[int, int]:
@@ -81,10 +83,15 @@ class Exact(Index):
         return int(n), int(dimension)
 
     def _bytes(self) -> int:
-        prepared = self._corpus.nbytes if isinstance(self._corpus, exact.Prepared) else 0
+        prepared = 0 if self._corpus is None else self._corpus.nbytes
         return self._vectors.nbytes + self._labels.nbytes + prepared
 
 
-def _ready(vectors: FloatArray) -> exact.Prepared | FloatArray:
-    """Prepared, if `exact.search` would use that."""
-    return exact.prepare(vectors) if len(vectors) >= CERTIFIED_FROM and fastest("cpu") else vectors
+def _ready(vectors: FloatArray) -> exact.Prepared:
+    """Coded, if `exact.search` would use that."""
+    return exact.prepare(vectors) if len(vectors) >= CERTIFIED_FROM and fastest("cpu") else _plain(vectors)
+
+
+def _plain(vectors: FloatArray) -> exact.Prepared:
+    """Without codes; that all lengths are 1 is known, so no search looks at them again."""
+    return of_units(as_rows(vectors, "vectors"))

@@ -20,6 +20,7 @@ LIBRARIES = (
     "faiss-cpu",
     "hnswlib",
     "annoy",
+    "rabitqlib",
     "bm25s",
     "elasticsearch",
 )

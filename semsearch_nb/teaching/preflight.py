@@ -18,7 +18,7 @@ import torch
 from semsearch_nb import __version__, datasets, encoding, exact, models
 from semsearch_nb.foundation import settings
 
-OPTIONAL = {"faiss": "02, 03, 04, 07", "openvino": "faster encoding", "hnswlib": "04", "annoy": "04"}
+OPTIONAL = {"faiss": "02, 03, 04, 07", "openvino": "faster encoding", "hnswlib": "04", "annoy": "04", "rabitqlib": "04"}
 OPTIONAL |= {"elasticsearch": "06", "accelerate": "training in 05"}
 GIB = 2**30
 QUESTION, ANSWER = "What makes the sound of a thunderstorm?", "Thunder and lightning"
