@@ -16,7 +16,7 @@ from semsearch_nb.datasets.reading import field, json_lines, parquet_rows
 
 SOURCE = "Simple English Wikipedia, CC BY-SA 4.0"
 HUB = ("wikimedia/wikipedia", "20231101.simple/train-00000-of-00001.parquet")
-METADATA = {"source": SOURCE}
+METADATA = {"source": SOURCE, "topic": "wikipedia"}
 
 
 class Article(NamedTuple):

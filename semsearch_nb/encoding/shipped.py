@@ -24,7 +24,7 @@ from semsearch_nb.vectors import FloatArray
 
 PACKAGE = "semsearch_nb_vectors"
 # Of the manifest, which holds those of all files.
-MANIFEST_SHA256 = "ff03a1067ed88de55a2e32a3072597aff6adc3861ee991918c5c4ba747967eae"
+MANIFEST_SHA256 = "5f6454f8b3c79fe196a7537a899726efd56d2fa0ffd721aa8654b1e7edbda834"
 
 
 class Table(NamedTuple):

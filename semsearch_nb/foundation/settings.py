@@ -44,6 +44,11 @@ class Settings:
     cache_dir: Path = Path(platformdirs.user_cache_dir("semsearch-nb", appauthor=False))
     data_dir: Path | None = None
 
+    @property
+    def as_committed(self) -> bool:
+        """Data and models are those of the notebooks' committed outputs, so what is claimed of them can be checked."""
+        return (self.data, self.models) == ("sample", "packaged")
+
 
 _current: Settings | None = None
 
