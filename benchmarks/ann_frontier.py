@@ -1,10 +1,11 @@
 """Recall against speed: every index on the 117,791 WordNet definitions, words as queries.
 
     python benchmarks/ann_frontier.py
+    python benchmarks/ann_frontier.py --only hnswlib "RaBitQ 1 bit, re-scored" --output ann_rabitq
 
 One query at a time on one thread, k = 10, indexes built on all cores; median of five runs in turn,
 with the fastest and the slowest; "completed" are the queries that the library could not fill alone.
-Writes benchmarks/results/ann_frontier.{json,md}.
+Writes benchmarks/results/ann_frontier.{json,md}, or those of another name.
 """
 
 from __future__ import annotations
@@ -98,12 +99,15 @@ def write(name: str, title: str, points: Sequence[benchmark.Point], about: str) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--only", nargs="+", help="names of indexes")
+    parser.add_argument("--output", default="ann_frontier", help="name of the files in benchmarks/results")
     options = parser.parse_args()
     vectors, queries = wordnet("symmetric")
     truth = benchmark.ground_truth(vectors, queries)
-    points = measure(candidates(), truth, options.repeat)
+    tried = candidates()
+    points = measure({name: tried[name] for name in options.only or tried}, truth, options.repeat)
     about = f"{len(vectors):,} WordNet definitions, 1,000 lemma queries, k = 10."
-    write("ann_frontier", "Approximate indexes on WordNet", points, about)
+    write(options.output, "Approximate indexes on WordNet", points, about)
 
 
 if __name__ == "__main__":
