@@ -28,6 +28,13 @@ def test_threshold_finds_all_pairs_and_no_other(corpus):
     assert len(pairs.scores) == len(expected) and (np.diff(pairs.scores) <= 0).all()
 
 
+def test_the_threshold_is_one_of_plain_products_however_small(corpus):
+    small = (1e-10 * corpus / np.linalg.norm(corpus, axis=1, keepdims=True)).astype(np.float32)
+    pairs, expected = exact.mine(small, threshold=7e-21, score="dot"), exact.mine(corpus, threshold=0.7)
+    assert set(zip(*pairs[1:], strict=True)) == set(zip(*expected[1:], strict=True))
+    assert np.allclose(pairs.scores, expected.scores * 1e-20, rtol=1e-5, atol=0)
+
+
 def test_max_pairs_keeps_the_best(corpus):
     every = exact.mine(corpus, threshold=-1)
     assert len(every.scores) == 500_000
@@ -49,6 +56,15 @@ def test_duplicates_are_pairs():
     corpus = np.tile(np.eye(3), (50, 1))
     assert len(exact.mine(corpus, threshold=0.99).scores) == 3 * 50 * 49 // 2
     assert (exact.mine(corpus, k=2).scores > 0.99).all()
+    pairs = exact.mine(np.tile(np.eye(1, 4), (3, 1)), k=1)  # the third is not among its own two best
+    assert pairs.first.tolist() == [0, 0] and pairs.second.tolist() == [1, 2]
+
+
+def test_equal_scores_come_in_the_order_of_the_rows():
+    corpus = np.eye(2)[[0, 1, 1, 0]]
+    for options in ({"threshold": 0.5}, {"k": 1}):
+        pairs = exact.mine(corpus, **options)
+        assert pairs.first.tolist() == [0, 1] and pairs.second.tolist() == [3, 2]
 
 
 def test_fewer_vectors_than_a_group():

@@ -64,6 +64,10 @@ def test_unit_rows_have_length_one_and_keep_their_direction(array):
     assert np.allclose(rows * np.linalg.norm(array, axis=1, keepdims=True), array, rtol=1e-4)
 
 
+def test_a_length_that_is_nearly_one_is_not_one():
+    assert unit_rows([[1.0001, 0.0], [0.0, 1.0]], "rows").tolist() == [[1, 0], [0, 1]]
+
+
 def test_as_texts_takes_any_sequence_of_strings():
     assert as_texts(("a", "b")) == ["a", "b"]
     assert as_texts(np.array(["a", "b"])) == ["a", "b"]
@@ -76,3 +80,11 @@ def test_rows_of_any_length_become_hits_that_end_with_empty_places():
     named = Hits.of_rows([([0.9], ["a"])], 2, "ids", kind=object)
     assert named.indices.tolist() == [["a", None]] and named.holds == "ids"
     assert Hits.of_rows([], 2, "rows").scores.shape == (0, 2)
+
+
+def test_what_hits_hold_is_known_of_their_parts_too():
+    scores, numbers = torch.tensor([[0.9, 0.5], [0.8, 0.1]]), torch.tensor([[7, 3], [5, 4]])
+    for holds in ("rows", "ids"):
+        hits = Hits(scores, numbers, holds)
+        for part in (hits.cut(1), hits.take([True, False]), hits.numpy(), hits.numpy().cut(1), hits.numpy().take([1])):
+            assert part.holds == holds
