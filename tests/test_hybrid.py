@@ -52,6 +52,7 @@ def test_words_are_trusted_where_they_are_found_and_meaning_is_open():
     assert 0 < trust(UNSURE, "roman zebra") < 1
     assert trust(UNSURE, "zebra") == 0
     assert trust(SURE, "roman water") == 0  # the first hit stands out
+    assert [trust([*some[:3], -np.inf], "roman water") for some in (UNSURE, SURE)] == [1, 0]  # an empty place is no hit
     assert trust(UNSURE, TEXTS[0]) == 0  # as long as the texts
 
 
@@ -59,6 +60,8 @@ def test_without_trust_it_is_dense_search():
     for query in ("zebra", TEXTS[2]):
         assert adaptive(UNSURE).search([query], 4).indices.tolist() == Fixed(UNSURE).search([query], 4).indices.tolist()
     assert adaptive(SURE).search(["bread dough"], 1).indices.tolist() == [[0]]
+    small = hybrid.Adaptive(Fixed(UNSURE), TEXTS, pool=1)
+    assert small.search(["zebra"], 4).indices.tolist() == [[0, 1, 3, 2]]  # as many as are asked for
 
 
 def test_trusted_words_move_a_text_up():

@@ -124,8 +124,8 @@ def test_risk_against_coverage_by_hand():
     assert np.allclose(found.risk, [0, 1 / 3, 1 / 4, 2 / 5])
 
 
-def test_risk_of_another_mix_is_that_of_so_many_copies():
-    weights = [2, 0, 1, 3, 1]
+@pytest.mark.parametrize("weights", [[2, 0, 1, 3, 1], [0, 1, 2, 1, 1]])
+def test_risk_of_another_mix_is_that_of_so_many_copies(weights):
     copies = np.repeat(np.arange(5), weights)
     weighed = thresholds.risk(SCORES, RIGHT, weights)
     copied = thresholds.risk(np.array(SCORES)[copies], np.array(RIGHT)[copies])
@@ -160,6 +160,9 @@ def test_conformal_thresholds_by_hand() -> None:
     assert thresholds.conformal(scores, wrong, risk=0.19) == np.inf
     assert thresholds.conformal(scores, [True, False, True, True], risk=0.4) == -np.inf
     assert thresholds.conformal([0.5, 0.5, 0.5], [False] * 3, risk=0.5) > 0.5  # ties go together
+    hundredths = np.arange(99) / 100
+    cut = thresholds.conformal(hundredths, [False] * 99, risk=0.29)  # 0.29 * 100 is 28.999999999999996
+    assert (hundredths >= cut).sum() == 28
     for bad in (0, 1, -0.1, float("nan")):
         with pytest.raises(ValueError, match="risk must lie between 0 and 1"):
             thresholds.conformal(scores, wrong, risk=bad)
