@@ -80,6 +80,8 @@ def test_bootstrap_of_a_known_sample():
     # The standard error is 0.05, so the central 95 % reach about 0.098 to either side.
     assert 0.39 < interval.low < 0.42 and 0.58 < interval.high < 0.61
     assert interval == evaluation.bootstrap([0.0] * 50 + [1.0] * 50)  # the seed is fixed
+    many = evaluation.bootstrap([0.0] * 1_000 + [1.0] * 1_000)  # whose resamples are drawn in several parts
+    assert 0.47 < many.low < 0.485 and 0.515 < many.high < 0.53
 
 
 def test_a_wider_level_gives_a_wider_interval():
