@@ -119,6 +119,24 @@ def test_a_part_that_does_not_fit_is_not_taken(wrong, server):
     assert ["Range" in asked for asked in server.asked] == [True, False]
 
 
+def test_cuts_that_bring_something_are_not_counted(server):
+    server.add(200, NEW, sent=1_100_000, ETag='"new"')
+    for blocks in (1, 2):
+        rest(server, blocks * download.BLOCK, NEW, '"new"', sent=1_100_000)
+    rest(server, 3 * download.BLOCK, NEW, '"new"')
+    assert download.from_url(server.url + "/file").read_bytes() == NEW
+    assert len(server.asked) == 1 + download.TRIES
+
+
+def test_another_content_than_that_of_the_checksum_is_not_taken(server):
+    server.add(200, b"wrong")
+    server.add(200, b"right")
+    right = hashlib.sha256(b"right").hexdigest()
+    with pytest.raises(download.DownloadError, match=r"has the SHA-256 .* is expected"):
+        download.from_url(server.url + "/file", sha256=right)
+    assert download.from_url(server.url + "/file", sha256=right).read_bytes() == b"right"
+
+
 def test_a_file_that_is_shorter_now_is_asked_for_again(server):
     begun(server, '"old"')
     server.add(416, Content_Range="bytes */5")
