@@ -91,6 +91,8 @@ def test_lines_that_many_pages_share_are_navigation(tmp_path: Path) -> None:
     texts = {source.id: source.text for source in chunks.read_folder(tmp_path)}
     assert texts["a.html"] == "Page a\nOnly a.\nCommon to two."
     assert texts["note.txt"] == "Home"
+    (tmp_path / "a.html").write_text("<h1>Page a</h1>" + "<p>Thrice on one page.</p>" * 3)
+    assert chunks.read_folder(tmp_path)[0].text == "Page a" + "\nThrice on one page." * 3
 
 
 def test_extracted_pages_lose_running_titles_and_join_words_and_paragraphs(tmp_path: Path) -> None:
@@ -253,6 +255,23 @@ def test_late_chunks_are_means_of_their_own_tokens_also_in_parts(sources: list[S
     blank = made("a" + " " * 9 + "b")
     with pytest.raises(ValueError, match=r"no token was read of characters 2 to 5 of 'a\.md'"):
         chunks.encode_late(model, [Chunk(blank, 0, 1), Chunk(blank, 2, 5)])
+
+
+def test_a_token_belongs_to_one_piece_where_no_space_stands_between() -> None:
+    model = models.load("symmetric")
+    source = made("kiln,saw")
+    found = chunks.encode_late(model, [Chunk(source, 0, 4), Chunk(source, 4, 5), Chunk(source, 5, 8)])
+    tokens = chunks.as_numpy(model.encode(source.text, output_value="token_embeddings"))[1:-1]
+    assert [source.text[a:b] for a, b in chunks.windows(source.text, model.tokenizer, 1)] == ["ki", "ln", ",", "saw"]
+    assert np.allclose(found[1:], tokens[2:] / np.linalg.norm(tokens[2:], axis=1, keepdims=True), atol=1e-5)
+
+
+def test_what_stands_around_a_text_counts_towards_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = models.load("symmetric")
+    monkeypatch.setattr(model[0], "max_seq_length", 8)
+    source = made("one two three four five six seven eight")
+    pieces = [Chunk(source, match.start(), match.end()) for match in re.finditer(r"\w+", source.text)]
+    assert chunks.encode_late(model, pieces).shape == (8, 384)  # in parts of six words and two special tokens
 
 
 # ------------------------------------------------------------------------------------ measuring

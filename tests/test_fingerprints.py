@@ -120,6 +120,7 @@ CHANGES = {
     "weights that are loaded": load_weights,
     "a row written to .data": write_to_data,
     ".data assigned twice": write_to_data_twice,
+    "positions, which are not saved": lambda model: model[0].auto_model.embeddings.position_ids.add_(1),
     "half precision": lambda model: model.bfloat16(),
 }
 
@@ -244,8 +245,10 @@ def test_a_text_without_a_direction_is_named_by_its_own_place(tokenizer, monkeyp
 
 
 def test_the_limit_of_a_tokenizer_that_cuts_is_reported(tokenizer):
-    tokenizer.enable_truncation(3)
     model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)], device="cpu")
+    before = models.identity(model)
+    tokenizer.enable_truncation(3)
+    assert models.identity(model) != before
     report = encoding.truncation(model, ["the cat the dog the", "dog"])
     assert (report.limit, report.n_truncated, report.n_tokens_dropped, report.n_tokens) == (3, 1, 2, 6)
 
