@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import faiss
 import numpy as np
@@ -116,8 +118,8 @@ def test_k_beyond_the_vectors_is_clamped_and_rows_are_full(name):
     index = MAKE[name]().build(VECTORS[:300])
     if index.effort_name:
         index.set_effort(1)
-    for k in (1, 300, 5_000):
-        hits = index.search(QUERIES[:3], k)
+    for k in (1, 5, 300, 5_000):
+        hits = index.search(VECTORS[297:300], k)  # -1, an empty place, would be the last of them
         assert hits.indices.shape == (3, min(k, 300))
         assert hits.indices.min() >= 0 and np.isfinite(hits.scores).all()
         assert all(len(set(row)) == min(k, 300) for row in hits.indices.tolist())
@@ -236,6 +238,63 @@ def test_threads_search_side_by_side(name, index):
         assert (result == expected).mean() > 0.99  # of equal estimates either may come first
 
 
+SEEDED = {
+    "annoy": lambda seed: indexes.Annoy(1, effort=1, seed=seed),
+    "ivf": lambda seed: indexes.FaissIVF(effort=1, seed=seed),
+    "hnswlib": lambda seed: indexes.Hnswlib(m=2, ef_construction=2, effort=1, seed=seed),
+}
+
+
+@pytest.mark.parametrize("make", SEEDED.values(), ids=SEEDED)
+def test_the_seed_reaches_the_library(make):
+    with threads.limit(1):
+        one, same, other = (make(seed).build(VECTORS).search(QUERIES, 3).indices for seed in (1, 1, 2))
+    assert (one == same).all() and (one != other).any()
+
+
+@pytest.mark.parametrize("make", [indexes.Hnswlib, indexes.FaissHNSW])
+def test_more_effort_in_building_a_graph_finds_more(make):
+    recalls = []
+    for effort in (1, 200):
+        with threads.limit(1):
+            found = make(m=4, ef_construction=effort, effort=10).build(VECTORS).search(QUERIES, 10).indices
+        recalls.append(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(TRUTH.indices, found, strict=True)]))
+    assert recalls[0] < 0.6 < 0.8 < recalls[1]
+
+
+def test_more_trees_take_more_memory():
+    few, many = (indexes.Annoy(n).build(VECTORS).memory_bytes() for n in (4, 40))
+    assert few < many / 2
+
+
+@pytest.mark.parametrize("name", ["ivf", "hnsw", "hnswlib", "re-scored binary"])
+def test_the_effort_outlives_a_rebuild_and_a_load(name, tmp_path):
+    rows = np.random.default_rng(0).normal(size=(2_000, 32))  # no clusters, so that little effort finds little
+    index = MAKE[name]().build(rows)
+    index.set_effort(2_000)
+    more = np.concatenate([rows, QUERIES[:1]])
+    for change, held in (
+        (lambda: index.add(QUERIES[:1], rebuild=True), more),
+        (lambda: index.remove([2_000], rebuild=True), rows),
+    ):
+        change()
+        truth = exact.search(QUERIES, held, 10).indices
+        for same in (index, indexes.load(index.save(tmp_path / "index"))):
+            assert np.mean(same.search(QUERIES, 10).indices == truth) > 0.98
+
+
+@pytest.mark.parametrize("name", sorted(TRUE_SCORES - CANNOT_REMOVE))
+def test_vectors_are_known_by_their_ids_after_a_removal(name):
+    index = MAKE[name]().build(VECTORS)
+    index.remove(np.arange(0, 1_000, 3))
+    index.add(clustered(2, seed=5), rebuild=True)
+    index.remove([1])  # by its label of now
+    if index.effort_name:
+        index.set_effort(1_000)
+    kept = np.arange(4, 1_000, 3)
+    assert 1 not in index.ids and (index.search(VECTORS[kept], 1).indices[:, 0] == kept).all()
+
+
 def test_one_thread_builds_the_same_again(name):
     with threads.limit(1):
         one, other = (MAKE[name]().build(VECTORS).search(QUERIES, 10).indices for _ in range(2))
@@ -297,6 +356,13 @@ def test_what_the_caller_does_to_his_array_changes_no_answer(name, kind):
         index.add(new, rebuild=name in CANNOT_ADD)
 
 
+def test_what_the_caller_does_to_his_ids_changes_none():
+    ids = np.arange(1_000) + 7
+    index = indexes.FaissFlat().build(VECTORS, ids)
+    ids[:] = 0
+    assert index.search(VECTORS[:3], 1).indices.tolist() == [[7], [8], [9]]
+
+
 def test_a_file_that_is_mapped_read_only_is_not_copied(tmp_path):
     np.save(tmp_path / "vectors.npy", unit(VECTORS))
     for make in (indexes.Exact, lambda: indexes.Rescored(indexes.FaissBinary())):
@@ -325,7 +391,7 @@ def test_hits_say_whether_they_hold_rows_or_ids(name, tmp_path):
     assert rows.search(QUERIES, 3).holds == "rows"
 
 
-def test_a_row_number_is_not_given_twice(name):
+def test_a_row_number_is_not_given_twice(name, tmp_path):
     index = MAKE[name]().build(VECTORS)
     index.remove([0, 999], rebuild=name in CANNOT_REMOVE)
     index.add(VECTORS[-1:], rebuild=name in CANNOT_ADD)
@@ -334,6 +400,10 @@ def test_a_row_number_is_not_given_twice(name):
         assert index.search(VECTORS[-1:], 1).indices == 1_000
     index.add(VECTORS[:1], [5_000], rebuild=name in CANNOT_ADD)
     assert index.search(QUERIES, 3).holds == "ids"
+    index.add(VECTORS[:1], [2_000], rebuild=name in CANNOT_ADD)
+    for same in (index, indexes.load(index.save(tmp_path / "index"))):
+        same.add(VECTORS[:1], rebuild=name in CANNOT_ADD)
+        assert same.ids[-1] == 5_001
 
 
 def allocated(function):
@@ -397,6 +467,20 @@ def test_exact_search_is_prepared_only_where_that_pays_and_once(monkeypatch, tmp
     assert again.search(VECTORS[:1], 1).indices == 1_000
 
 
+def test_threads_that_search_after_a_change_settle_it_one_after_the_other(monkeypatch):
+    growing = exact_index.Growing
+    index = indexes.Exact().build(VECTORS)
+    index.remove(np.arange(500))
+    monkeypatch.setattr(exact_index, "Growing", lambda array: time.sleep(0.05) or growing(array))
+
+    def search(turn):
+        time.sleep(turn / 50)
+        return index.search(VECTORS[500:], 1).indices[:, 0]
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all((found == np.arange(500, 1_000)).all() for found in pool.map(search, range(6)))
+
+
 def test_bits_are_made_without_a_second_corpus():
     rows = np.random.default_rng(0).uniform(1, 2, size=(100_000, 64)).astype(np.float32)
     assert allocated(lambda: indexes.FaissBinary().build(rows)) < 0.8 * rows.nbytes
@@ -441,6 +525,11 @@ def test_a_graph_that_comes_back_short_is_scanned_in_blocks_and_counted(name, mo
     hits = index.search(QUERIES, 200)
     assert (hits.indices[1:] == exact.search(QUERIES, VECTORS[:250], 200).indices[1:]).mean() > 0.99
     assert read == [100, 100, 50] and index.completed == len(QUERIES) - 1
+    if name not in CANNOT_REMOVE:
+        index.remove(np.arange(0, 250, 2))
+        odd = np.arange(1, 250, 2)
+        truth = exact.search(QUERIES, VECTORS[odd], 50)
+        assert (index.search(QUERIES, 50).indices[1:] == odd[truth.indices[1:]]).mean() > 0.99
 
 
 def test_memory_is_that_of_the_file():
@@ -610,6 +699,8 @@ def test_load_refuses_damaged_files_another_class_and_another_model(tmp_path):
         indexes.Hnswlib.load(folder)
     with pytest.raises(indexes.IndexFileError, match="of the model 'minilm', not of 'e5'"):
         indexes.load(folder, model="e5")
+    with pytest.raises(indexes.IndexFileError, match="of the model None, not of 'e5'"):
+        indexes.load(indexes.FaissFlat().build(VECTORS).save(tmp_path / "unnamed"), model="e5")
     (file,) = folder.glob("files-*/index.faiss")
     file.write_bytes(file.read_bytes()[:-1] + b"?")
     with pytest.raises(indexes.IndexFileError, match=r"index.faiss is damaged"):
@@ -661,6 +752,7 @@ BAD = {
     "float ids": (lambda i: i.build(VECTORS[:2], [0.5, 1.5]), TypeError, "whole numbers"),
     "bool ids": (lambda i: i.build(VECTORS[:2], [True, False]), TypeError, "one is True"),
     "ids beyond 64 bits": (lambda i: i.build(VECTORS[:2], [1, 2**70]), TypeError, "64 bits"),
+    "ids without a sign": (lambda i: i.build(VECTORS[:2], np.array([1, 2**63], np.uint64)), TypeError, "64 bits"),
     "ids with a gap": (
         lambda i: i.build(VECTORS[:3], pd.Series([5, 6, None], dtype="Int64")),
         TypeError,
