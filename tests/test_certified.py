@@ -238,6 +238,25 @@ def test_saved_and_mapped_it_finds_the_same(name, tmp_path, recwarn):
     again.save(tmp_path / "new" / "corpus")  # over the files that it is mapped from
     assert exact.load(tmp_path / "new" / "corpus", verify=False).nbytes == prepared.nbytes
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["corpus"]
+    exact.load(tmp_path / "new" / "corpus").vectors.zero_()  # in memory alone
+    assert np.array_equal(exact.search(queries, exact.load(tmp_path / "new" / "corpus"), 7).indices, one.indices)
+
+
+def test_vectors_in_bfloat16_are_saved_with_their_values(tmp_path):
+    corpus = torch.randn(300, 16, generator=torch.Generator().manual_seed(0)).bfloat16()
+    again = exact.load(exact.prepare(corpus).save(tmp_path / "corpus"))
+    assert torch.equal(again.vectors, corpus.float())
+
+
+def test_an_array_is_prepared_for_the_score_that_is_asked_for():
+    generator = np.random.default_rng(3)
+    corpus = generator.normal(size=(2_000, 16)) * generator.uniform(0.1, 10, (2_000, 1))
+    for score in exact.SCORES:
+        hits = exact.search(corpus[:5], corpus, 4, score=score, precision="certified")
+        assert_exact(corpus[:5], corpus, 4, hits, score)
+        plain, report = exact.search_report(corpus[:5], corpus, 4, score=score, precision="float32")
+        assert np.array_equal(hits.indices, plain.indices)
+        assert report.survivors.tolist() == [2_000] * 5 and report.n_float32 == 5
 
 
 def test_a_memory_mapped_corpus_is_neither_copied_nor_changed(tmp_path, recwarn):
@@ -315,15 +334,21 @@ def test_a_product_that_is_wrong_in_some_shapes_only_is_refused(monkeypatch, sha
 
 def test_a_float32_product_is_one_whatever_the_user_allows():
     corpus = np.random.default_rng(0).normal(size=(3_000, 64)).astype(np.float32)
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
+    before, of_bfloat16 = torch.get_float32_matmul_precision(), torch.backends.cuda.matmul
+    reduced = of_bfloat16.allow_bf16_reduced_precision_reduction
     try:
-        with rows.full_precision():
-            assert torch.get_float32_matmul_precision() == "highest"
-        assert torch.get_float32_matmul_precision() == "medium"
+        for allowed in ("medium", "highest"):
+            torch.set_float32_matmul_precision(allowed)
+            of_bfloat16.allow_bf16_reduced_precision_reduction = True
+            with rows.full_precision():
+                assert torch.get_float32_matmul_precision() == "highest"
+                assert not of_bfloat16.allow_bf16_reduced_precision_reduction
+            assert torch.get_float32_matmul_precision() == allowed
+            assert of_bfloat16.allow_bf16_reduced_precision_reduction
         assert_exact(corpus[:4], corpus, 5, exact.search(corpus[:4], exact.prepare(corpus), 5), "cosine")
     finally:
         torch.set_float32_matmul_precision(before)
+        of_bfloat16.allow_bf16_reduced_precision_reduction = reduced
 
 
 def test_scores_beyond_float32_are_refused_here_too():
