@@ -4,6 +4,7 @@ import functools
 import hashlib
 import http.server
 import itertools
+import json
 import os
 import re
 import shutil
@@ -256,7 +257,57 @@ def test_a_server_that_stays_busy_ends_in_an_error_that_says_how_far_it_came(cre
     assert str(send(index, documents(100), resume=True)) == "80 indexed, 20 there already"
 
 
+class Stub:
+    """In place of the client: takes one document in two of a bulk request, and the others at the next."""
+
+    def __init__(self):
+        self.taken, self.requests = [], []
+
+    def bulk(self, *, index, operations):
+        self.requests.append(sum(len(line) + 1 for line in operations))
+        items = []
+        for position, line in enumerate(operations[::2]):
+            status = (201, 429, 201, 503)[position % 4]
+            if status == 201:
+                self.taken.append(json.loads(line)["index"]["_id"])
+            items.append({"index": {"status": status, "error": {"reason": "busy"}}})
+        return {"items": items}
+
+    def msearch(self, *, searches):
+        """As a server of which a shard does not answer."""
+        partial = {"status": 200, "hits": {"hits": []}}
+        failed = {"status": 503, "error": {"type": "search_phase", "reason": "a shard is gone", "root_cause": []}}
+        heads = searches[::2]
+        return {"responses": [partial if head.get("allow_partial_search_results", True) else failed for head in heads]}
+
+
+@pytest.fixture
+def stubbed(monkeypatch):
+    index = elastic.ElasticIndex(Stub(), "stub", "minilm")
+    index.vector, index.dimension, index.similarity, index.stored_in = "vector", DIMENSION, "cosine", "stub"
+    monkeypatch.setattr(elastic.ElasticIndex, "read", lambda self: None)
+    monkeypatch.setattr("semsearch_nb.elastic.bulk.time.sleep", lambda seconds: None)
+    return index
+
+
+def test_single_documents_that_a_busy_server_puts_back_are_sent_again(stubbed):
+    report = send(stubbed, documents(30), refresh=False, batch=10)
+    assert sorted(stubbed.client.taken) == sorted(f"d{row}" for row in range(30))
+    assert (report.indexed, report.rejected) == (30, []) and report.retries > 0
+
+
+def test_a_request_is_no_larger_than_a_server_takes(stubbed, monkeypatch):
+    monkeypatch.setattr("semsearch_nb.elastic.bulk.MAX_BYTES", 3_000)
+    assert send(stubbed, documents(30), refresh=False).indexed == 30
+    assert 2_000 < max(stubbed.client.requests) <= 3_000
+
+
 # Searching
+
+
+def test_a_shard_that_does_not_answer_is_an_error_and_not_a_shorter_list(stubbed):
+    with pytest.raises(elastic.ElasticError, match="a shard is gone"):
+        stubbed.search(QUERIES)
 
 
 def test_a_flat_index_is_exact_and_scores_are_cosines(filled):
