@@ -114,6 +114,10 @@ def test_the_prompt_counts_towards_the_limit(model):
     )
     longest = {kind: encoding.truncation(prompted, ["word"], kind).longest for kind in ("query", "document")}
     assert longest == {"query": 6, "document": 3}
+    for name in ("document", "passage", "corpus"):
+        prompted.prompts = {name: "one two three "}
+        assert encoding.truncation(prompted, ["word"]).longest == 6
+        assert np.allclose(encode(prompted), prompted.encode_document(TEXTS, normalize_embeddings=True), atol=1e-5)
 
 
 def test_what_is_past_the_limit_has_no_effect(model):
