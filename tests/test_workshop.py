@@ -22,13 +22,23 @@ def test_what_is_planned_fits_the_time_and_leaves_some(route):
 
 @each_path
 def test_every_section_of_a_path_says_something_to_the_teacher(route):
-    planned = [step.section for day in route.steps for step in day if step.section]
-    assert [one.link for one in planned if "say" not in workshop.notes(one)] == []
+    assert [one.link for one in route.sections if "say" not in workshop.notes(one)] == []
 
 
-def test_every_note_belongs_to_a_section():
-    noted = workshop.config()["notes"]
-    assert [workshop.section(number, title).title for number in noted for title in noted[number]]
+@each_path
+def test_a_day_still_fits_with_a_module_in_place_of_what_it_replaces(route):
+    for module in route.modules:
+        day = next(day for day in route.days if module.instead[0] in day)
+        assert set(module.instead) <= set(day)
+        total = sum(workshop.step(line).minutes for line in day if line not in module.instead)
+        assert 0.8 * route.length < total + workshop.minutes(module.steps) <= 0.97 * route.length
+
+
+def test_every_note_belongs_to_a_section_and_every_slide_shows_something():
+    for number, noted in workshop.config()["notes"].items():
+        for title in noted:
+            section = workshop.section(number, title)
+            assert all(slides.slide(section, wanted) for wanted in workshop.notes(section).get("slides", []))
 
 
 @each_path
@@ -47,6 +57,10 @@ def test_slides_show_pictures_with_alt_texts_and_notes_for_the_speaker(route):
     assert deck.count("not yet tried with a class") >= 5
 
 
+def test_every_notebook_has_a_place_in_a_path_or_a_module():
+    assert {one.entry.number for route in workshop.paths() for one in route.sections} == set(workshop.entries())
+
+
 def test_pages_say_that_nothing_was_tried():
     pages = [text for path, text in workshop.pages().items() if path.name != "index.md"]
     assert all(workshop.NOT_TRIED in text for text in pages)
@@ -55,6 +69,12 @@ def test_pages_say_that_nothing_was_tried():
 def test_the_texts_install_what_the_wheelhouse_holds():
     for name in ("offline.md", "Containerfile"):
         assert f'"semsearch-nb[{wheelhouse.EXTRAS}]"' in (workshop.KIT / name).read_text(encoding="utf-8")
+
+
+def test_the_wheelhouse_holds_what_notebooks_read_of_the_repository():
+    sources = [entry.path.read_text(encoding="utf-8") for entry in workshop.entries().values()]
+    read = re.findall(r'(?:Path\(\\"\.\./|of_repository\(\\")([\w./]+)\\"', "".join(sources))
+    assert sorted(read) == sorted(wheelhouse.READ)
 
 
 def test_an_answer_has_its_right_letter_and_a_reason_for_each_wrong_one():

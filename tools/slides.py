@@ -7,7 +7,7 @@ import importlib.util
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pages import as_image
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
-from workshop import NOT_TRIED, Route, Section, notes, paths
+from workshop import NOT_TRIED, Route, Section, Step, minutes, notes, paths
 
 BUILD = ROOT / "build" / "slides"
 SCRIPTS = ("dist/reset.css", "dist/reveal.css", "dist/reveal.js", "dist/theme/white.css", "dist/theme/fonts")
@@ -81,6 +81,19 @@ def said(section: Section) -> str:
     return '<aside class="notes">' + "".join(f"<p>{html.escape(line)}</p>" for line in lines if line) + "</aside>"
 
 
+def slides_of(steps: Sequence[Step]) -> Iterator[str]:
+    for step in steps:
+        section = step.section
+        if section is None:
+            if "](" not in step.text:  # an exercise is done in the notebook
+                yield f"<section><h2>{inline(step.text)}</h2><p>{step.minutes} minutes</p></section>"
+            continue
+        source = f'<p class="from">notebook {section.entry.number}</p>'
+        for wanted in notes(section).get("slides", []):
+            inside = slide(section, wanted)
+            yield f"<section><h2>{inline(section.title)}</h2>\n{inside}\n{source}{said(section)}</section>"
+
+
 def deck(route: Route) -> str:
     """The page of a path."""
     goals = "".join(f"<li>{html.escape(goal)}</li>" for goal in route.goals)
@@ -89,17 +102,10 @@ def deck(route: Route) -> str:
         f"<section><h1>{html.escape(route.title)}</h1><p>{html.escape(route.summary)}</p></section>",
         f'<section><h2>Afterwards you can</h2><ul>{goals}</ul><aside class="notes">{tried}</aside></section>',
     ]
-    for day in route.steps:
-        for step in day:
-            if step.section is None:
-                if "](" not in step.text:  # an exercise is done in the notebook
-                    slides.append(f"<section><h2>{inline(step.text)}</h2><p>{step.minutes} minutes</p></section>")
-                continue
-            section = step.section
-            source = f'<p class="from">notebook {section.entry.number}</p>'
-            for wanted in notes(section).get("slides", []):
-                inside = slide(section, wanted)
-                slides.append(f"<section><h2>{inline(section.title)}</h2>\n{inside}\n{source}{said(section)}</section>")
+    slides += [one for day in route.steps for one in slides_of(day)]
+    for module in route.modules:
+        slides.append(f"<section><h2>{inline(module.title)}</h2><p>{minutes(module.steps)} minutes</p></section>")
+        slides += slides_of(module.steps)
     colours = HtmlFormatter().get_style_defs(".reveal pre.code")
     return f"""<!doctype html>
 <html lang="en">

@@ -19,6 +19,7 @@ from pathlib import Path
 from manifest import NOTEBOOKS, ROOT, SOLUTIONS
 
 EXTRAS = "ann,elastic,encyclopedia,lab,notebooks,openvino,sparse,stores,training"
+READ = ("benchmarks/quality.py", "judgements/encyclopedia.tsv", "training/train_retriever.json")  # by 11 and 12
 PAGE = ROOT / "docs" / "workshop" / "offline.md"
 TORCH = "https://download.pytorch.org/whl/cpu"  # that of PyPI brings gigabytes of CUDA on Linux; see .ci/cpu-torch
 
@@ -42,10 +43,8 @@ def gather(target: Path) -> None:
             shutil.copy(ROOT / name, source)
         own = [f"{source}[{EXTRAS}]", str(source / "vectors"), *os.environ.get("WITH", "").split()]
         subprocess.run([*pip, "-c", str(source / "constraints.txt"), *own], check=True)
-    for file in NOTEBOOKS.glob("*.ipynb"):
-        copy(file, target / "notebooks" / file.name)
-    for file in SOLUTIONS.glob("*.ipynb"):
-        copy(file, target / "notebooks" / "solutions" / file.name)
+    for file in [*NOTEBOOKS.glob("*.ipynb"), *SOLUTIONS.glob("*.ipynb"), *(ROOT / name for name in READ)]:
+        copy(file, target / file.relative_to(ROOT))
     copy(ROOT / "constraints.txt", target / "constraints.txt")
     copy(PAGE, target / "README.md")
 

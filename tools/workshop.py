@@ -32,6 +32,9 @@ WORDS_A_MINUTE = 130  # of explaining; the notebooks' own header counts 150 for 
 MINUTES_A_CELL = 1  # to run a cell, look at what it prints and say what it is
 QUIZ, EXERCISE = 2, {"1": 5, "2": 3, "3": 10}  # to answer and to talk it over
 NOT_TRIED = "**Not yet tried with a class.**"
+SWAP = """\
+A module takes the place of the sections that stand beside it. The day still fits. If its cells need those above them,
+people choose *Run All Above Selected Cell* in the break before."""
 
 
 @dataclass
@@ -69,6 +72,24 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Module:
+    """Sections that can stand in a path in place of others."""
+
+    title: str
+    when: str
+    plan: list[str]
+    instead: list[str]
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        return [step(line) for line in self.plan]
+
+    @cached_property
+    def replaced(self) -> list[Step]:
+        return [step(line) for line in self.instead]
+
+
+@dataclass(frozen=True)
 class Route:
     """One of the timed ways through the notebooks."""
 
@@ -79,10 +100,21 @@ class Route:
     summary: str
     goals: list[str]
     days: list[list[str]]
+    modules: list[Module]
 
     @cached_property
     def steps(self) -> list[list[Step]]:
         return [[step(line) for line in day] for day in self.days]
+
+    @property
+    def sections(self) -> list[Section]:
+        """Those of the days, then those of the modules."""
+        every = [*self.steps, *(module.steps for module in self.modules)]
+        return [one.section for steps in every for one in steps if one.section]
+
+
+def minutes(steps: Sequence[Step]) -> int:
+    return sum(one.minutes for one in steps)
 
 
 def slug(title: str) -> str:
@@ -101,12 +133,17 @@ def config() -> dict[str, Any]:
 
 
 def paths() -> list[Route]:
-    return [Route(**row) for row in config()["path"]]
+    return [Route(**row | {"modules": [Module(**one) for one in row["modules"]]}) for row in config()["path"]]
+
+
+def sections(number: str) -> list[Section]:
+    """The sections of a notebook in their order."""
+    return parts(number)[1:]
 
 
 @lru_cache
-def sections(number: str) -> list[Section]:
-    """The sections of a notebook in their order; what stands before the first heading belongs to none."""
+def parts(number: str) -> list[Section]:
+    """What stands before the first heading of a notebook, then its sections."""
     entry = entries()[number]
     found: list[Section] = [Section(entry, "")]
     for cell in nbformat.read(entry.path, as_version=4).cells:
@@ -119,7 +156,7 @@ def sections(number: str) -> list[Section]:
                 heading, _, part = part.partition("\n")
                 found.append(Section(entry, heading.lstrip("# "), lead=part.strip()))
             found[-1].text += f"\n{part}"
-    return found[1:]
+    return found
 
 
 def section(number: str, title: str) -> Section:
@@ -149,7 +186,7 @@ def notes(one: Section) -> dict[str, Any]:
 
 def used() -> dict[str, list[Section]]:
     """The notebooks of all paths with those of their sections that have a note or a place in a path."""
-    in_paths = {id(s.section) for route in paths() for day in route.steps for s in day if s.section}
+    in_paths = {id(one) for route in paths() for one in route.sections}
     every = {number: [one for one in sections(number) if notes(one) or id(one) in in_paths] for number in entries()}
     return {number: found for number, found in every.items() if found}
 
@@ -165,28 +202,41 @@ def path_page(route: Route) -> str:
     ]
     lines += ["After this, participants can", "", *(f"- {goal}" for goal in route.goals), ""]
     for number, day in enumerate(route.steps, 1):
-        total = sum(one.minutes for one in day)
-        title = f"Day {number}" if len(route.steps) > 1 else "Plan"
-        lines += [f"## {title}", "", "| from minute | minutes | what |", "| ---: | ---: | --- |"]
-        start = 0
-        for one in day:
-            lines.append(f"| {start} | {one.minutes} | {one.text} |")
-            start += one.minutes
-        lines += [
-            "",
-            f"{total} of {route.length} minutes are planned; {route.length - total} are left for questions.",
-            "",
-        ]
+        title, left = f"Day {number}" if len(route.steps) > 1 else "Plan", route.length - minutes(day)
+        lines += [f"## {title}", "", *plan(day), ""]
+        lines += [f"{minutes(day)} of {route.length} minutes are planned; {left} are left for questions.", ""]
+    lines += ["## Modules to swap in", "", SWAP, "", *table_of_modules(route.modules), ""]
+    for module in route.modules:
+        lines += [f"### {module.title}", "", *plan(module.steps), ""]
     lines += [
-        f"Slides: `make slides`, then open `build/slides/{route.file}.html`. Press S for the speaker's notes.",
+        "## Slides",
+        "",
+        f"`make slides`, then open `build/slides/{route.file}.html`. Press S for the speaker's notes. The modules",
+        "stand at the end.",
         "",
     ]
     return "\n".join(lines)
 
 
+def plan(steps: Sequence[Step]) -> Iterator[str]:
+    yield from ("| from minute | minutes | what |", "| ---: | ---: | --- |")
+    for place, one in enumerate(steps):
+        yield f"| {minutes(steps[:place])} | {one.minutes} | {one.text} |"
+
+
+def table_of_modules(modules: Sequence[Module]) -> Iterator[str]:
+    yield from ("| module | minutes | instead of | minutes | take it when |", "| --- | ---: | --- | ---: | --- |")
+    for one in modules:
+        given_up = "; ".join(re.sub(r"^\[(.*)\]\(.*$", r"\1", gone.text) for gone in one.replaced)
+        name = f"[{one.title}](#{slug(one.title)})"
+        yield f"| {name} | {minutes(one.steps)} | {given_up} | {minutes(one.replaced)} | {one.when} |"
+
+
 def notebook_page(entry: Entry, chosen: Sequence[Section]) -> str:
     lines = [f"# Notes and answers for {entry.number} · {entry.title}", ""]
     lines += [f"Back to the [paths](index.md); the [notebook](../../notebooks/{entry.file}).", ""]
+    goals = re.search(r"You will be able to\n\n(?:- .*\n)+", parts(entry.number)[0].text)
+    lines += [goals[0].replace("You", "Participants", 1)] if goals else []
     for one in chosen:
         lines += [f"## {one.title}", "", f"{one.minutes} minutes, {len(one.code)} cells of code. {NOT_TRIED}", ""]
         said = notes(one)
@@ -273,7 +323,7 @@ def hints(function: Any, seen: frozenset[str] = frozenset()) -> Iterator[str]:
 def table_of_paths() -> str:
     lines = ["| path | minutes planned | minutes there are | for whom |", "| --- | ---: | ---: | --- |"]
     for route in paths():
-        planned = " + ".join(str(sum(one.minutes for one in day)) for day in route.steps)
+        planned = " + ".join(str(minutes(day)) for day in route.steps)
         given = " + ".join(str(route.length) for _ in route.steps)
         lines.append(f"| [{route.title}]({route.file}.md) | {planned} | {given} | {route.summary} |")
     return "\n".join(lines)
