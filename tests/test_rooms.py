@@ -1,6 +1,7 @@
 """The rooms of the package: no circle of imports, and a picture that shows what is there."""
 
 from graphlib import CycleError
+from xml.etree import ElementTree
 
 import pytest
 import rooms
@@ -28,3 +29,11 @@ def test_an_arrow_that_a_longer_way_replaces_is_left_out():
 def test_every_room_says_what_it_is_for():
     table = rooms.table().splitlines()[2:]
     assert len(table) == len(rooms.rooms()) and all(len(row.split("|")[2]) > 30 for row in table)
+
+
+def test_the_picture_shows_every_room_and_every_arrow():
+    drawn = ElementTree.fromstring(rooms.picture())
+    written = [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert sorted(written) == sorted(rooms.rooms()) and all(room in rooms.alt() for room in written)
+    n_arrows = sum(map(len, rooms.shortest(rooms.arrows()).values()))
+    assert len(list(drawn.iter("{http://www.w3.org/2000/svg}path"))) == n_arrows > 20

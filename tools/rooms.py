@@ -6,11 +6,24 @@ import ast
 from collections.abc import Mapping
 from functools import cache
 from graphlib import TopologicalSorter
+from itertools import accumulate, pairwise
 from pathlib import Path
+from statistics import fmean
 
 from manifest import ROOT
 
 PACKAGE = ROOT / "semsearch_nb"
+WIDTH, BOX = 900, 100
+HEAD = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="14">
+<style>
+path {{ fill: none; stroke: #555; marker-end: url(#head) }}
+rect {{ fill: #e8f0f8; stroke: #1f5f99 }}
+text {{ text-anchor: middle }}
+</style>
+<marker id="head" markerWidth="8" markerHeight="8" refX="2" refY="4" orient="auto">
+<polygon points="0,0 8,4 0,8"/></marker>
+<rect width="100%" height="100%" style="fill: white; stroke: none"/>"""
 
 
 def rooms() -> dict[str, list[Path]]:
@@ -52,12 +65,42 @@ def shortest(imports: Mapping[str, set[str]]) -> dict[str, set[str]]:
 
 
 def picture() -> str:
-    """The rooms and their arrows, as Mermaid, which GitHub and the book draw."""
-    imports = arrows()
-    lines = ["```mermaid", "flowchart TD"]
-    lines += [f"  {room}[{room}]" for layer in levels(imports) for room in layer]
-    lines += [f"  {room} --> {used}" for room, to in shortest(imports).items() for used in sorted(to)]
-    return "\n".join([*lines, "```"])
+    """The rooms in rows and their arrows, as SVG; an arrow goes between the boxes of the rows that it passes."""
+    layers = levels(arrows())
+    row = {room: number for number, layer in enumerate(layers) for room in layer}
+    rows: list[list[str]] = [list(layer) for layer in layers]
+    ways = []
+    for room, to in shortest(arrows()).items():
+        for used in sorted(to):
+            gaps = {number: f"{room} {used} {number}" for number in range(row[room] + 1, row[used])}
+            for number, gap in gaps.items():
+                rows[number].append(gap)
+            ways.append([room, *gaps.values(), used])
+    x: dict[str, float] = {}
+    y = {name: 40 + 90 * number for number, names in enumerate(rows) for name in names}
+    for names in rows:  # below what leads there, as far as there is space
+        above = {name: [x[one] for way in ways for one, next_ in pairwise(way) if next_ == name] for name in names}
+        names.sort(key=lambda name: (fmean(above[name] or [0]), name))
+        widths = [BOX + 16 if name in row else 24 for name in names]
+        left = [*accumulate(widths, initial=(WIDTH - sum(widths)) / 2)]
+        x |= {name: start + width / 2 for name, start, width in zip(names, left, widths, strict=False)}
+    lines = [HEAD.format(width=WIDTH, height=y[rows[-1][0]] + 40)]
+    for way in ways:
+        bends = [f"M{x[way[0]]:.0f} {y[way[0]] + 15}"]
+        for one, next_ in pairwise(way):
+            start, end = y[one] + 15, y[next_] - (15 if next_ not in row else 20)
+            bends.append(f"C{x[one]:.0f} {start + 30} {x[next_]:.0f} {end - 30} {x[next_]:.0f} {end} V{end + 30}")
+        lines.append(f'<path d="{" ".join(bends).rpartition(" ")[0]}"/>')
+    for room in row:
+        lines.append(f'<rect x="{x[room] - BOX / 2:.0f}" y="{y[room] - 15}" width="{BOX}" height="30" rx="5"/>')
+        lines.append(f'<text x="{x[room]:.0f}" y="{y[room] + 5}">{room}</text>')
+    return "\n".join([*lines, "</svg>", ""])
+
+
+def alt() -> str:
+    """What the picture shows, in words."""
+    named = "; ".join(", ".join(layer) for layer in levels(arrows()))
+    return f"The rooms in rows, and arrows that lead down from each to what it imports. From top to bottom: {named}."
 
 
 def table() -> str:

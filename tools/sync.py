@@ -1,4 +1,4 @@
-"""Write the parts that are generated: headers, setup cells, tables, links, and the picture of the README.
+"""Write the parts that are generated: headers, setup cells, tables, links, and pictures.
 
 They come from `notebooks/manifest.toml`, the address in `pyproject.toml`, the package's version,
 `benchmarks/results/quality.json` and the committed outputs.
@@ -32,7 +32,9 @@ def sync(check: bool = False) -> list[str]:
         stale += update_notebook(entry.path, own | {"header": header(entries, position)}, check)
         stale += update_notebook(entry.solutions, own | {"header": solutions_header(entry)}, check)
     stale += update_page("README.md", {"notebooks": table(entries, link="notebooks/{file}", badges=True)}, check)
-    stale += update_page("ARCHITECTURE.md", {"picture": rooms.picture(), "rooms": rooms.table()}, check)
+    picture = f"![{rooms.alt()}](docs/rooms.svg)"
+    stale += update_page("ARCHITECTURE.md", {"picture": picture, "rooms": rooms.table()}, check)
+    stale += write_if_changed(ROOT / "docs" / "rooms.svg", rooms.picture().encode(), check)
     for path in source_notebooks():
         for file, picture in pictures(path).items():
             stale += write_if_changed(ROOT / file, picture, check)
