@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 import yaml
-from manifest import ROOT
+from manifest import ROOT, read_manifest
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
@@ -53,6 +53,12 @@ def test_the_pin_of_torch_is_found_and_the_version_stands_once():
 
     assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"## {__version__}\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("script", ["colab", "newest"])
+def test_scripts_that_run_all_notebooks_install_what_all_setup_cells_install(script):
+    installed = re.findall(r'"\.\[([a-z,]+)\]"', (ROOT / ".ci" / script).read_text())[0].split(",")
+    assert {extra for entry in read_manifest() for extra in entry.extras} - {*installed, "faiss"} == set()  # in ann
 
 
 def test_issue_forms_name_what_they_need():
