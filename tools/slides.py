@@ -33,6 +33,7 @@ STYLE = """
 .reveal pre.output { border-left: 4px solid #1f5f99; white-space: pre-wrap; }
 .reveal img { max-height: 540px; max-width: 100%; margin: 0.3em auto; display: block; }
 .reveal table { font-size: 0.7em; }
+.reveal :not(pre) > code { font-size: 0.85em; }
 .reveal .from { font-size: 0.55em; color: #595959; }
 """
 
@@ -104,7 +105,9 @@ def deck(route: Route) -> str:
     ]
     slides += [one for day in route.steps for one in slides_of(day)]
     for module in route.modules:
-        slides.append(f"<section><h2>{inline(module.title)}</h2><p>{minutes(module.steps)} minutes</p></section>")
+        slides.append(
+            f"<section><h2>Module: {inline(module.title)}</h2><p>{minutes(module.steps)} minutes</p></section>"
+        )
         slides += slides_of(module.steps)
     colours = HtmlFormatter().get_style_defs(".reveal pre.code")
     return f"""<!doctype html>
