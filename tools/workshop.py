@@ -236,9 +236,9 @@ def notebook_page(entry: Entry, chosen: Sequence[Section]) -> str:
     lines = [f"# Notes and answers for {entry.number} · {entry.title}", ""]
     lines += [f"Back to the [paths](index.md); the [notebook](../../notebooks/{entry.file}).", ""]
     goals = re.search(r"You will be able to\n\n(?:- .*\n)+", parts(entry.number)[0].text)
-    lines += [goals[0].replace("You", "Participants", 1)] if goals else []
+    lines += [f"**Goals.** In the words of the notebook: {goals[0]}"] if goals else []
     for one in chosen:
-        lines += [f"## {one.title}", "", f"{one.minutes} minutes, {len(one.code)} cells of code. {NOT_TRIED}", ""]
+        lines += [f"## {one.title}", "", f"{one.minutes} minutes, cells of code: {len(one.code)}. {NOT_TRIED}", ""]
         said = notes(one)
         for name, label in (("say", "Say"), ("wrong", "What goes wrong")):
             if name in said:
@@ -281,7 +281,8 @@ def cell(text: str) -> str:
 
 
 def solution(entry: Entry, name: str) -> str:
-    """The last cell of code before the check, or what stands above the check in its own cell."""
+    """The last cell of code before the check that names the answer, else the last one, and what stands above the check
+    in its own cell."""
     code = ""
     for one in nbformat.read(entry.solutions, as_version=4).cells:
         if one.cell_type != "code" or is_hidden(one):
@@ -289,7 +290,10 @@ def solution(entry: Entry, name: str) -> str:
         before, _, _ = one.source.partition("exercises.check(")
         if re.search(rf'check\(\s*"{entry.number}\.{name}"', one.source):
             return "\n\n".join(part for part in (code, before.strip()) if part)
-        code = "" if before != one.source else one.source
+        if before != one.source:
+            code = ""
+        elif "answer" in one.source or "answer" not in code:
+            code = one.source
     return ""
 
 
