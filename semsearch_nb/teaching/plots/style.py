@@ -106,7 +106,8 @@ def show(figure: Figure, alt: str) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=DPI)
     plt.close(figure)
-    display(Image(picture.getvalue(), alt=alt, width=int(figure.get_figwidth() * 96)))  # type: ignore[no-untyped-call]
+    width = int(figure.get_figwidth() * 96)
+    display(Image(picture.getvalue(), width=width, metadata={"alt": alt}))  # type: ignore[no-untyped-call]
 
 
 def frame(width: float, height: float) -> tuple[Figure, Axes]:
