@@ -52,6 +52,13 @@ def test_pairs_are_each_query_with_its_best_document():
         assert passages.qrels[query.id][document.id] == max(passages.qrels[query.id].values())
 
 
+def test_the_best_document_is_not_always_the_first_and_of_equals_it_is():
+    documents = tuple(datasets.Document(key, f"text {key}") for key in "abc")
+    qrels = {"q": {"a": 1, "c": 2, "b": 2}}
+    made = datasets.Collection("made", documents, (datasets.Query("q", "which?"),), qrels, "by hand")
+    assert tuning.pairs(made) == [{"anchor": "which?", "positive": "text c"}]
+
+
 def test_training_changes_a_copy_towards_its_pairs_and_keeps_limit_and_silence(base, capfd):
     before, weights = cosines(base), copy.deepcopy(base.state_dict())
     trained = tuning.train(base, ROWS, batch=4, epochs=4, rate=5e-5, max_tokens=16)
