@@ -99,7 +99,7 @@ def picture() -> str:
 
 def alt() -> str:
     """What the picture shows, in words."""
-    named = "; ".join(", ".join(layer) for layer in levels(arrows()))
+    named = "; ".join(", ".join(f"`{room}`" for room in layer) for layer in levels(arrows()))
     return f"The rooms in rows, and arrows that lead down from each to what it imports. From top to bottom: {named}."
 
 
