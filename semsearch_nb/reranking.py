@@ -6,8 +6,6 @@ first stage does not find stays unfound. Taught in notebook 05.
 
 from __future__ import annotations
 
-import functools
-import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +16,7 @@ import numpy as np
 from sentence_transformers import CrossEncoder
 
 from semsearch_nb import encoding, fusion
-from semsearch_nb.encoding import Truncation, TruncationWarning, shipped, tokens
+from semsearch_nb.encoding import Truncation, TruncationWarning, shipped
 from semsearch_nb.foundation import cache
 from semsearch_nb.models import fingerprints
 from semsearch_nb.vectors import FloatArray, Hits, as_count, as_texts
@@ -131,21 +129,14 @@ def score(
     if model.num_labels != 1:
         raise ValueError(f"model has {model.num_labels} labels; a re-ranker has one, the relevance of the text")
     checked = _checked(pairs)
-    reuse = use_cache and engine is None and precision is None
-    found = _shipped(model, checked) if reuse else None
-    known = np.zeros(len(checked), dtype=bool) if found is None else found.known
-    missing = [checked[row] for row in np.flatnonzero(~known)]
-    logits = np.empty(len(checked), dtype=np.float32)
-    reports = []
-    if found is not None:
-        logits[known] = found.vectors[known, 0]
-        reports.append(tokens.as_report(found.tokens[known], model))
-    if missing:
+    found = _shipped(model, checked) if use_cache and engine is None and precision is None else None
+    computed = None
+    if missing := shipped.missing(found, checked):
         runner = encoding.settle(model, engine, precision, batch_size)
-        show_progress = len(missing) >= PROGRESS_FROM if progress is None else progress
-        logits[~known], report = _computed(runner, missing, use_cache, show_progress)
-        reports.append(report)
-    report = functools.reduce(operator.add, reports)
+        shown = len(missing) >= PROGRESS_FROM if progress is None else progress
+        computed = _computed(runner, missing, use_cache, shown)
+    vectors, report = shipped.merged(found, computed, model)
+    logits: FloatArray = vectors[:, 0]
     if report.n_truncated:
         warnings.warn(f"pairs: {report}", TruncationWarning, stacklevel=3)
     return logits
@@ -160,16 +151,16 @@ def _shipped(model: CrossEncoder, pairs: Sequence[tuple[str, str]]) -> shipped.F
 def _computed(
     runner: encoding.Runner, pairs: list[tuple[str, str]], use_cache: bool, progress: bool
 ) -> tuple[FloatArray, Truncation]:
-    """Logits and report, from the cache folder where they have been computed before."""
+    """Logits as vectors of one dimension, and the report, from the cache folder where they are there already."""
 
     def build(folder: Path) -> dict[str, Any]:
         np.save(folder / "logits.npy", runner.logits(pairs, progress))
         return asdict(encoding.count_truncated(runner.model, pairs))
 
     if not use_cache:
-        return runner.logits(pairs, progress), encoding.count_truncated(runner.model, pairs)
+        return runner.logits(pairs, progress)[:, None], encoding.count_truncated(runner.model, pairs)
     folder = cache.folder("logits", runner.key() | {"pairs": cache.digest(pairs)}, build)
-    return np.load(folder / "logits.npy", allow_pickle=False), Truncation(**cache.notes(folder))
+    return np.load(folder / "logits.npy", allow_pickle=False)[:, None], Truncation(**cache.notes(folder))
 
 
 def truncation(model: CrossEncoder, pairs: Sequence[tuple[str, str]]) -> Truncation:

@@ -17,13 +17,13 @@ import nbclient
 import nbformat
 import pytest
 from hub import serve
+from run import SERVER
 
 from semsearch_nb import models, packaged_minilm
 from semsearch_nb.datasets import squad
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 NUMBERS = [entry.number for entry in manifest.read_manifest()]
-KEPT = ("SEMSEARCH_ELASTICSEARCH_URL", "SEMSEARCH_ELASTICSEARCH_ARCHIVE")
 pytestmark = pytest.mark.slow
 QUORA = "quora/quora_duplicate_questions.tsv"
 
@@ -74,8 +74,8 @@ def cache_dir(tmp_path_factory):
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_notebook_runs_with_full_data_and_hub_models(number, hub, folder, cache_dir, tmp_path, monkeypatch):
-    if number == "06" and not any(os.environ.get(name) for name in KEPT):
-        pytest.skip(f"needs Elasticsearch: set one of {', '.join(KEPT)}")
+    if number == "06" and not any(os.environ.get(name) for name in SERVER):
+        pytest.skip(f"needs Elasticsearch: set one of {', '.join(SERVER)}")
     (file,) = NOTEBOOKS.glob(f"{number}_*.ipynb")
     notebook = nbformat.read(file, as_version=4)
     (setup,) = (cell for cell in notebook.cells if cell.metadata.get("semsearch") == "setup")
@@ -83,7 +83,7 @@ def test_a_notebook_runs_with_full_data_and_hub_models(number, hub, folder, cach
     setup.source = setup.source.replace("configure()", 'configure(data="full", models="hub")', 1)
     for cell in notebook.cells:  # the cross-encoder takes most of the time
         cell.source = cell.source.replace("POOL = 20", "POOL = 5").replace("queries[::3]", "queries[::12]")
-    for name in [name for name in os.environ if name.startswith(("HF_", "SEMSEARCH_")) and name not in KEPT]:
+    for name in [name for name in os.environ if name.startswith(("HF_", "SEMSEARCH_")) and name not in SERVER]:
         monkeypatch.delenv(name)
     environment = {
         "HF_ENDPOINT": hub.url,

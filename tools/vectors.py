@@ -84,9 +84,10 @@ def scored_pairs() -> list[tuple[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pairs.jsonl"
         entries = [entry for entry in read_manifest() if entry.number in SCORING]
+        serverless = [] if any(map(os.environ.get, run.SERVER)) else [entry.path for entry in entries if entry.server]
         for path in (path for entry in entries for path in (entry.path, entry.solutions)):
-            if path.name.startswith("06") and not os.environ.get(run.ARCHIVE):
-                print(f"{path.name} is left out: {run.ARCHIVE} is not set")
+            if path in serverless:
+                print(f"{path.name} is left out: set {' or '.join(run.SERVER)}")
                 continue
             notebook = nbformat.read(path, as_version=4)
             (setup,) = (n for n, cell in enumerate(notebook.cells) if cell.metadata.get("semsearch") == "setup")

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from semsearch_nb.encoding import shipped
 from semsearch_nb.encoding.engines import Runner, settle
-from semsearch_nb.encoding.tokens import Kind, Truncation, TruncationWarning, as_report, prompt, truncation
+from semsearch_nb.encoding.tokens import Kind, Truncation, TruncationWarning, prompt, truncation
 from semsearch_nb.foundation import cache, settings
 from semsearch_nb.models import fingerprints
 from semsearch_nb.vectors import FloatArray, as_texts
@@ -80,22 +80,16 @@ def encode(
     if kind not in ("query", "document"):
         raise ValueError(f"kind must be 'query' or 'document', not {kind!r}")
     found = _shipped(model, kind, texts) if use_cache and engine is None and precision is None else None
-    if found is not None and found.known.all():
-        vectors, report = found.vectors, as_report(found.tokens, model)
-    else:
-        missing = texts if found is None else [texts[row] for row in np.flatnonzero(~found.known)]
+    computed = None
+    if missing := shipped.missing(found, texts):
         job = _Job(settle(model, engine, precision, batch_size), kind, texts)
-        if progress is None:
-            progress = len(missing) >= PROGRESS_FROM
+        shown = len(missing) >= PROGRESS_FROM if progress is None else progress
         if use_cache:
-            vectors, report = _cached(job, missing, progress)
+            computed = _cached(job, missing, shown)
         else:
-            with _bar(missing, progress) as bar:
-                vectors = _compute(job, missing, bar)
-            report = job.report(missing)
-        if found is not None:
-            found.vectors[~found.known] = vectors
-            vectors, report = found.vectors, report + as_report(found.tokens[found.known], model)
+            with _bar(missing, shown) as bar:
+                computed = _compute(job, missing, bar), job.report(missing)
+    vectors, report = shipped.merged(found, computed, model)
     if report.n_truncated:
         warnings.warn(f"{kind}: {report}", TruncationWarning, stacklevel=3)
     return vectors

@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from semsearch_nb.encoding.tokens import Truncation, as_report
 from semsearch_nb.foundation import packages, settings
 from semsearch_nb.foundation.storage import checksum
+from semsearch_nb.models.fingerprints import Model
 from semsearch_nb.vectors import FloatArray
 
 PACKAGE = "semsearch_nb_vectors"
@@ -67,6 +69,24 @@ def look_up(name: str, revision: str, prompt: str, limit: int, texts: Sequence[s
         vectors[here] = table.codes[rows].astype(np.float32) * table.scales[rows, None]
         tokens[here], known = table.tokens[rows], known | here
     return Found(known, vectors, tokens) if known.any() else None
+
+
+def missing(found: Found | None, inputs: list[Any]) -> list[Any]:
+    """Those of the inputs, texts or pairs, that are to be computed."""
+    return inputs if found is None else [inputs[row] for row in np.flatnonzero(~found.known)]
+
+
+def merged(
+    found: Found | None, computed: tuple[FloatArray, Truncation] | None, model: Model
+) -> tuple[FloatArray, Truncation]:
+    """Vectors of all inputs and the report on them, of what was found and of what was `missing`, if anything was."""
+    if found is None:
+        assert computed is not None, "what is not found is computed"
+        return computed
+    if computed is None:
+        return found.vectors, as_report(found.tokens, model)
+    found.vectors[~found.known], report = computed
+    return found.vectors, report + as_report(found.tokens[found.known], model)
 
 
 def joined(pairs: Sequence[tuple[str, str]]) -> list[str]:

@@ -236,8 +236,7 @@ class FaissBinary(_Faiss):
     _kind = "_binary"
 
     def _new(self, rows: UnitRows) -> Any:
-        total = sum(block.sum(axis=0, dtype=np.float64) for block in rows.blocks())
-        self._means = (total / len(rows)).astype(np.float32)
+        self._means = rows.mean()
         return self._faiss.IndexBinaryIDMap(self._faiss.IndexBinaryFlat(8 * math.ceil(rows.shape[1] / 8)))
 
     def _put(self, index: Any, rows: FloatArray, labels: IntArray) -> None:

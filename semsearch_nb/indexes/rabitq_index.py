@@ -42,10 +42,11 @@ class RaBitQ(Index):
         super().__post_init__()
 
     def _build(self, rows: UnitRows) -> None:
-        (n, self._dimension), width = rows.shape, max(LEAST, rows.shape[1])
-        index = imported(self.library).HnswIndex(width, n, self.m, self.ef_construction, self.bits, "ip", self.seed)
-        total = sum(block.sum(axis=0, dtype=np.float64) for block in rows.blocks())
-        mean = _filled((total / n).astype(np.float32)[None])
+        n, dimension = rows.shape
+        index = imported(self.library).HnswIndex(
+            max(LEAST, dimension), n, self.m, self.ef_construction, self.bits, "ip", self.seed
+        )
+        mean = _filled(rows.mean()[None])
         for block in map(_filled, rows.blocks()):
             if index.is_built:
                 index.add(block, num_threads=threads.count())
@@ -81,10 +82,10 @@ class RaBitQ(Index):
 
     def _read(self, folder: Path, mmap: bool) -> None:
         self._index = imported(self.library).HnswIndex.load(str(folder / "index.rabitq"))
-        self._dimension = self.dimension
 
     def _shape(self) -> tuple[int, int]:
-        return self._index.num_stored_points, self._dimension
+        held = self._index.dim
+        return self._index.num_stored_points, self.dimension if held == max(LEAST, self.dimension) else held
 
     def _bytes(self) -> int:
         with tempfile.TemporaryDirectory() as folder:  # the library does not say, and writes what it holds

@@ -32,6 +32,11 @@ class UnitRows:
         for start in range(0, len(self), BLOCK):
             yield self._unit(self._array[start : start + BLOCK])
 
+    def mean(self) -> FloatArray:
+        """Of all rows, shape `(dimension,)`."""
+        total = sum(block.sum(axis=0, dtype=np.float64) for block in self.blocks())
+        return np.asarray(total / len(self), dtype=np.float32)
+
     def sample(self, n: int, seed: int) -> FloatArray:
         """`n` rows drawn at random, in order; all of them where there are no more."""
         drawn = np.random.default_rng(seed).choice(len(self), min(n, len(self)), replace=False)
