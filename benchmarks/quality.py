@@ -1,7 +1,7 @@
 """How good is each method on each labelled set at hand?
 
-    python benchmarks/quality.py FOLDER [--limit N] [--stages] [--output DIR]
-    python benchmarks/quality.py [FOLDER ...] [--only NAME ...] [--limit N] [--wordnet] [--stages] [--output DIR]
+    python benchmarks/quality.py FOLDER [--limit N] [--sparse] [--stages] [--output DIR]
+    python benchmarks/quality.py [FOLDER ...] [--only NAME ...] [--limit N] [--wordnet] [--sparse] [--stages]
     python benchmarks/quality.py --only passages-natural questions --gate benchmarks/gate/quality.json
 
 Measured are each FOLDER in the BEIR layout, or, without one, our own collections, natural and stress questions of
@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from markdown_it import MarkdownIt
 
-from semsearch_nb import datasets, encoding, evaluation, exact, lexical, models, reranking, retrieval, settings
+from semsearch_nb import datasets, encoding, evaluation, exact, lexical, models, reranking, retrieval, settings, sparse
 from semsearch_nb.datasets import Collection, beir, encyclopedia, labelled, wordnet
 from semsearch_nb.datasets.reading import first
 from semsearch_nb.evaluation import Interval
@@ -71,8 +71,8 @@ documents judged for them, filled up with the first others. BM25 is English in e
 
 Of the sets marked * both models have seen a training part (SQuAD, Quora, MS MARCO), by MiniLM's
 [card](https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2) and by the
-[report](https://arxiv.org/abs/2402.05672) on multilingual e5; xquad translates held-out questions of SQuAD. Our own
-collections were written after both models."""
+[report](https://arxiv.org/abs/2402.05672) on multilingual e5; xquad translates held-out questions of SQuAD. The
+learned sparse encoder was trained on MS MARCO. Our own collections were written after the models."""
 
 Method = Callable[[Collection], Hits]
 
@@ -111,12 +111,17 @@ def _hybrid(collection: Collection) -> retrieval.Hybrid:
     return retrieval.Hybrid([_symmetric(collection), lexical.BM25(collection.document_texts)])
 
 
+def learned_sparse(collection: Collection) -> Hits:
+    return sparse.Sparse(models.load_sparse(), collection.document_texts).search(collection.query_texts, k=100)
+
+
 METHODS: dict[str, Method] = {
     "BM25": bm25,
     "symmetric": partial(dense, role="symmetric"),
     "asymmetric": asymmetric,
     "hybrid": hybrid,
 }
+SPARSE: dict[str, Method] = {"learned sparse": learned_sparse}
 STAGES: dict[str, Method] = {
     "symmetric, re-ranked": partial(reranked, first=_symmetric),
     "hybrid, re-ranked": partial(reranked, first=_hybrid),
@@ -136,6 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these; 'tatoeba-*' works too")
     parser.add_argument("--limit", type=int, default=sys.maxsize, metavar="N", help="only the first N queries of a set")
     parser.add_argument("--wordnet", action="store_true", help="also WordNet, in both directions: e5 takes long")
+    parser.add_argument("--sparse", action="store_true", help="also the learned encoder of the extra `sparse`")
     parser.add_argument(
         "--stages",
         action="store_true",
@@ -154,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not all(chosen):
         parser.error(f"--only: no such set is at hand; there are: {', '.join(sets) or 'none'}")
     names = [name for name in sets if any(name in some for some in chosen)]
-    methods = METHODS | STAGES if options.stages else METHODS
+    methods = METHODS | (SPARSE if options.sparse else {}) | (STAGES if options.stages else {})
     report: dict[str, Any] = {**describe(), "sets": {}}
     pages = {}
     for name in names:

@@ -5,10 +5,10 @@
     python benchmarks/reranking.py --speed                            # pairs a second alone
 
 Quality: nDCG@10 of first stages, of the cross-encoder alone on the first stage's best 50, and of the
-pipeline, which adds both stages' standard scores; with 95 % bootstrap intervals, and the differences
-to the first stage over the same queries. Of the sets that the re-ranker learned from, only the
-held-out part is asked and searched (`Collection.split`). Speed: pairs of about 130 tokens, ways in
-turns, ratios within a turn. Writes benchmarks/results/reranking.{json,md}.
+pipeline, which adds both stages' standard scores; with 95 % bootstrap intervals, the differences
+to the first stage over the same queries, and the pipeline with other weights. Of the sets that the
+re-ranker learned from, only the held-out part is asked and searched (`Collection.split`). Speed:
+pairs of about 130 tokens, ways in turns, ratios within a turn. Writes benchmarks/results/reranking.{json,md}.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,47 +31,43 @@ import psutil
 import quality
 import torch
 
-from semsearch_nb import datasets, encoding, evaluation, fusion, lexical, models, reranking, retrieval, settings
-from semsearch_nb.datasets import Collection, labelled
+from semsearch_nb import datasets, encoding, evaluation, fusion, lexical, models, reranking, retrieval
+from semsearch_nb.datasets import Collection
 from semsearch_nb.evaluation import Interval
 from semsearch_nb.vectors import Hits
 
 RESULTS = Path(__file__).parent / "results"
 POOL = 50
 INT8 = "MiniLM → re-ranked in int8"
-WITH_INT8 = ("squad", "trec-dl-2019-5k", "wikiqa", "passages")
-SETS = ("squad", "trec-dl-2019-5k", "wikiqa", "pubmedqa", "medquad", "cranfield", "quora", "passages", "questions")
+WITH_INT8 = ("squad", "trec-dl-2019-5k", "wikiqa", "passages-natural")
+PUBLIC = ("squad", "trec-dl-2019-5k", "wikiqa", "pubmedqa", "medquad", "cranfield", "quora")
+OWN = ("passages-natural", "passages-stress", "publications", "questions", "encyclopedia")
+WEIGHTS = (0.0, 0.3, 0.5, 0.7, 1.0, 1.5, 2.5)  # of the cross-encoder, where MiniLM counts 1
 FIRST = "CrossEncoder.predict, float32"
 WAYS = {"torch": ("torch", "auto"), "OpenVINO": ("openvino", "auto"), "OpenVINO, int8": ("openvino", "int8")}
 
 
 def find_sets(limit: int) -> dict[str, Callable[[], Collection]]:
     """Readers of the sets at hand, held-out parts where the re-ranker learned from the rest."""
-    folder = settings.current().data_dir
-    public = labelled.available(folder) if folder else {}
-    readers: dict[str, Callable[[], Collection]] = {
-        name: public[name] if name in public else lambda name=name: datasets.load(name)
-        for name in SETS
-        if name in public or name in datasets.NAMES
-    }
+    readers = quality.find_sets([])
 
     def read(name: str) -> Collection:
         collection = readers[name]()
         if name in quality.LEARNED:
             collection = collection.split()[1]
-        n_documents = 5_000 if len(collection.documents) > 5_000 else None
+        n_documents = 5_000 if name in PUBLIC and len(collection.documents) > 5_000 else None
         chosen = np.random.default_rng(0).permutation(len(collection.queries))[:limit]
         asked = [collection.queries[i] for i in sorted(chosen)]
-        shuffled = quality.replace(
+        shuffled = replace(
             collection, queries=tuple(asked), qrels={query.id: collection.qrels[query.id] for query in asked}
         )
         return quality.bounded(shuffled, limit, n_documents)
 
-    return {name: lambda name=name: read(name) for name in readers}
+    return {name: partial(read, name) for name in (*PUBLIC, *OWN) if name in readers}
 
 
-def stages(collection: Collection, with_int8: bool) -> dict[str, evaluation.Values]:
-    """nDCG@10 of every query, by stage."""
+def stages(collection: Collection, with_int8: bool) -> tuple[dict[str, Hits], dict[str, Hits]]:
+    """What every stage finds, and what MiniLM and the cross-encoder find together, by the latter's weight."""
     texts, queries = collection.document_texts, collection.query_texts
     minilm, bm25 = retrieval.Dense(models.load("symmetric"), texts), lexical.BM25(texts)
     pool = min(POOL, len(texts))
@@ -90,10 +88,11 @@ def stages(collection: Collection, with_int8: bool) -> dict[str, evaluation.Valu
     if with_int8 and encoding.openvino_engine.available("int8"):
         alone = reader(collection, [found["MiniLM"]], engine="openvino", precision="int8")(found["MiniLM"])
         found[INT8] = pipeline.combine(found["MiniLM"], alone)
-    runs = {
-        name: evaluation.as_run(hits, collection.query_ids, collection.document_ids) for name, hits in found.items()
+    alone = found["MiniLM → cross-encoder alone"]
+    weighted = {
+        f"{weight:g}": replace(pipeline, weights=(1, weight)).combine(found["MiniLM"], alone) for weight in WEIGHTS
     }
-    return {name: evaluation.ndcg_at_k(run, collection.qrels) for name, run in runs.items()}
+    return found, weighted
 
 
 def reader(collection: Collection, pools: Sequence[Hits], **options: Any) -> Callable[[Hits], Hits]:
@@ -124,7 +123,12 @@ def reader(collection: Collection, pools: Sequence[Hits], **options: Any) -> Cal
 
 
 def measure(collection: Collection, with_int8: bool) -> dict[str, Any]:
-    values = stages(collection, with_int8)
+    def ndcg(found: Mapping[str, Hits]) -> dict[str, evaluation.Values]:
+        runs = {n: evaluation.as_run(h, collection.query_ids, collection.document_ids) for n, h in found.items()}
+        return {name: evaluation.ndcg_at_k(run, collection.qrels) for name, run in runs.items()}
+
+    found, weighted = stages(collection, with_int8)
+    values = ndcg(found)
     compared = {
         "cross-encoder alone − MiniLM": ("MiniLM → cross-encoder alone", "MiniLM"),
         "re-ranked − MiniLM": ("MiniLM → re-ranked", "MiniLM"),
@@ -142,6 +146,7 @@ def measure(collection: Collection, with_int8: bool) -> dict[str, Any]:
             for name, (one, other) in compared.items()
             if one in values
         },
+        "weights": {name: float(row.mean()) for name, row in ndcg(weighted).items()},
     }
 
 
@@ -187,12 +192,12 @@ def _seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def table(sets: Mapping[str, Any], what: str, write: Callable[[Interval], str]) -> list[str]:
+def table(sets: Mapping[str, Any], what: str, write: Callable[[Any], str]) -> list[str]:
     """A row for each set, a column for each name that any set has."""
     names = list(dict.fromkeys(name for row in sets.values() for name in row[what]))
     lines = ["| set | queries | documents | " + " | ".join(names) + " |", "|---" * (3 + len(names)) + "|"]
     for name, row in sets.items():
-        cells = [write(Interval(**row[what][column])) if column in row[what] else "" for column in names]
+        cells = [write(row[what][column]) if column in row[what] else "" for column in names]
         lines.append(f"| {name} | {row['queries']:,} | {row['documents']:,} | " + " | ".join(cells) + " |")
     return lines
 
@@ -201,9 +206,13 @@ def markdown(report: dict[str, Any]) -> str:
     lines = ["# Re-ranking", "", f"`python benchmarks/reranking.py`, {report['machine']}."]
     if report["sets"]:
         lines += ["", "## nDCG@10", "", f"Pool of {POOL}; of sets that the re-ranker learned from, the held-out part."]
-        lines += ["", *table(report["sets"], "stages", lambda interval: str(interval))]
+        lines += ["", *table(report["sets"], "stages", lambda found: str(Interval(**found)))]
         lines += ["", "## Differences", "", "Bold where the interval excludes zero."]
-        lines += ["", *table(report["sets"], "differences", quality._signed)]
+        lines += ["", *table(report["sets"], "differences", lambda found: quality._signed(Interval(**found)))]
+        lines += ["", "## Weights", ""]
+        lines += ["nDCG@10 of MiniLM → re-ranked where MiniLM's standard score counts 1, and the cross-encoder's as"]
+        lines += [f"much as the column says; `Pipeline` takes {reranking.STAGE_WEIGHTS[1]}."]
+        lines += ["", *table(report["sets"], "weights", "{:.3f}".format)]
     if report["speed"]:
         found = report["speed"]
         lines += ["", f"## Pairs a second: {found['n_pairs']} pairs of {found['tokens']:.0f} tokens on average"]
@@ -219,7 +228,7 @@ def markdown(report: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"some of {', '.join(SETS)}")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"some of {', '.join(PUBLIC + OWN)}")
     parser.add_argument("--limit", type=int, default=200, help="queries of a set, drawn with a fixed seed")
     parser.add_argument("--speed", action="store_true", help="only pairs a second")
     parser.add_argument("--quality", action="store_true", help="only nDCG@10")

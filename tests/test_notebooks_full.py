@@ -1,6 +1,7 @@
 """The notebooks with the other switches: original data from a folder, models from a hub on loopback.
 
-The hub serves MiniLM under every model's name and our own re-ranker under that of MS MARCO; the folder
+The hub serves MiniLM under the name of every bi-encoder, and our own re-ranker and the packaged sparse encoder under
+those of the hub's; the folder
 holds the beginnings of the real files, and paragraphs of SQuAD as an encyclopedia.
 """
 
@@ -30,13 +31,14 @@ QUORA = "quora/quora_duplicate_questions.tsv"
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    reranker = tmp_path_factory.mktemp("reranker")
+    folders = {}
     try:
-        minilm = packaged_minilm.find()
-        models.load_reranker().save_pretrained(str(reranker))
+        folders |= {source.name: packaged_minilm.find() for source in models.HUB.values()}
+        for name, load in ((models.HUB_RERANKER, models.load_reranker), (models.HUB_SPARSE, models.load_sparse)):
+            folders[name] = tmp_path_factory.mktemp("model")
+            load().save_pretrained(str(folders[name]))
     except models.PackagedModelError as error:
         pytest.skip(str(error))
-    folders = {source.name: minilm for source in models.HUB.values()} | {models.HUB_RERANKER: reranker}
     with serve() as server:
         for name, folder in folders.items():
             server.files[name] = {f.relative_to(folder).as_posix(): f for f in folder.rglob("*") if f.is_file()}

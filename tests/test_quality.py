@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import quality
+import reranking
 
-from semsearch_nb import settings
+from semsearch_nb import models, settings
 from semsearch_nb.datasets import Collection, Document, Query, beir
 from semsearch_nb.vectors import Hits
 
@@ -135,6 +136,33 @@ def test_hybrid_and_reranked_stages_are_measured_beside_the_others(folder: Path)
     assert list(row["methods"]) == ["symmetric, re-ranked", "hybrid, re-ranked"]
     assert all(metrics["nDCG@10"]["mean"] > 0.5 for metrics in row["methods"].values())
     assert "hybrid, re-ranked − symmetric, re-ranked" in row["differences"]
+
+
+def test_the_learned_sparse_encoder_is_measured_where_it_is_asked_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "_current", settings.Settings())
+    monkeypatch.setattr(quality, "METHODS", STUBS)
+    monkeypatch.setattr(quality, "SPARSE", {"learned sparse": in_order})
+    quality.main([str(folder), "--sparse", "--output", str(tmp_path)])
+    (row,) = json.loads((tmp_path / "quality.json").read_text(encoding="utf-8"))["sets"].values()
+    assert list(row["methods"]) == ["in order", "backwards", "learned sparse"]
+
+
+def test_the_learned_sparse_encoder_finds_words(folder: Path) -> None:
+    try:
+        hits = quality.learned_sparse(beir.read(folder))
+    except models.PackagedModelError as error:
+        pytest.skip(str(error))
+    assert hits.indices[:, 0].tolist() in ([0, 1], [0, 3])  # cat; dog or wolf
+
+
+def test_the_report_on_reranking_has_both_ends_of_its_weights(folder: Path) -> None:
+    row = reranking.measure(beir.read(folder), with_int8=False)
+    stages = {name: found["mean"] for name, found in row["stages"].items()}
+    assert row["weights"]["0"] == pytest.approx(stages["MiniLM"])
+    assert row["weights"]["0.7"] == pytest.approx(stages["MiniLM → re-ranked"])
+    assert reranking.table({"tiny": row}, "weights", "{:.3f}".format)[0].endswith("| 0.7 | 1 | 1.5 | 2.5 |")
 
 
 def test_main_writes_what_was_measured(
