@@ -9,7 +9,9 @@
 
 Methods take turns, a a b b c c a a …, of which the second call is timed. The table gives medians with
 the fastest and the slowest run; ratios are medians of the ratios within a turn. Writes
-benchmarks/results/exact_search.{json,md}.
+benchmarks/results/exact_search.{json,md}; the committed reports are of a processor with VNNI, and, as
+exact_search_avx2, of one without (there the bare int8 product of torch takes 20 seconds, so it was left
+out: --without "bare int8 product in blocks"). `pip install usearch` adds usearch and NumKong.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,7 @@ OURS = "exact.search, prepared"
 N_QUERIES = (1, 100, 1_000)
 K = 10
 BLOCK = 4_096  # of the bare products
+FACTOR = 400  # from a number of a unit vector to int8, in the bare products
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
@@ -151,17 +155,28 @@ def others(corpus: Array, queries: Array) -> dict[str, Callable[[], Any]]:
         turned = queries @ faiss.vector_to_array(turn.A).reshape(corpus.shape[1], -1).T
         found["faiss.IndexFlatIPPanorama, PCA"] = lambda: panorama.search(turned, K)
     try:
+        import numkong
         from usearch.index import MetricKind, search
-    except ImportError:
+    except ImportError:  # pip install usearch brings both
         return found
     found["usearch, exact"] = lambda: search(corpus, queries, K, MetricKind.IP, exact=True)
+    codes, coded = ((x * FACTOR).clip(-127, 127).astype(np.int8) for x in (corpus, queries))
+    packed, n = numkong.dots_pack(codes), len(queries)
+    out = numkong.dots_packed(coded, packed)
+    halves = [(0, n // 2), (n // 2, n)] if n > 1 else [(0, 1)]
+    threads = ThreadPoolExecutor(len(halves))
+
+    def product(part: tuple[int, int]) -> None:
+        numkong.dots_packed(coded, packed, out=out, start_row=part[0], end_row=part[1])
+
+    found["bare int8 product of NumKong, two threads"] = lambda: list(threads.map(product, halves))
     return found
 
 
 def bare(name: str, rows: torch.Tensor, asked: torch.Tensor) -> Callable[[], None]:
     product = first_pass.verified(name, "cpu", rows.shape[1])
     assert product is not None
-    factor = 400 if product.factors == torch.int8 else 1
+    factor = FACTOR if product.factors == torch.int8 else 1
     codes, coded = ((x * factor).clamp(-127, 127).to(product.factors) for x in (rows, asked))
     block = max(BLOCK, first_pass.SCORES_AT_ONCE // len(asked))
     out = torch.empty((len(asked), min(block, len(rows))), dtype=product.results)
@@ -173,7 +188,9 @@ def bare(name: str, rows: torch.Tensor, asked: torch.Tensor) -> Callable[[], Non
     return run
 
 
-def compare(name: str, corpus: Array, queries: Array, repeat: int, *, peaks: bool) -> dict[str, Any]:
+def compare(
+    name: str, corpus: Array, queries: Array, repeat: int, *, peaks: bool, without: Sequence[str] = ()
+) -> dict[str, Any]:
     """Seconds of every method for 1, 100 and 1,000 queries, in turns."""
     start = time.perf_counter()
     prepared = exact.prepare(corpus)
@@ -194,7 +211,8 @@ def compare(name: str, corpus: Array, queries: Array, repeat: int, *, peaks: boo
         "times": {},
     }
     for n_queries in N_QUERIES:
-        functions = methods(corpus, prepared, queries[:n_queries])
+        every = methods(corpus, prepared, queries[:n_queries])
+        functions = {method: run for method, run in every.items() if method not in without}
         times: dict[str, list[float]] = {method: [] for method in functions}
         for _ in range(repeat):
             for method, function in functions.items():
@@ -304,6 +322,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--n", type=int, default=10_000_000, help="vectors of the mapped set")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for the mapped set's file")
+    parser.add_argument("--without", nargs="+", default=(), metavar="METHOD", help="by its name in the table")
+    parser.add_argument("--output", metavar="NAME", help="of the report in benchmarks/results, without its ending")
     parser.add_argument("--certify", type=int, metavar="N", help="check N searches against float64 instead")
     parser.add_argument("--mine", type=int, metavar="N", help="mine pairs in N vectors instead")
     arguments = parser.parse_args()
@@ -318,7 +338,8 @@ def main() -> None:
         return
     about = {
         "machine": f"{psutil.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, "
-        f"{torch.get_num_threads()} threads, first pass {first_pass.fastest('cpu')}, "
+        f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, "
+        f"first pass {first_pass.fastest('cpu')}, "
         f"Python {platform.python_version()}, torch {torch.__version__}, faiss {faiss.__version__}",
         "repeat": arguments.repeat,
     }
@@ -326,12 +347,12 @@ def main() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", encoding.TruncationWarning)
         for name, corpus, queries in sets(arguments.sets, arguments.n, arguments.folder):
-            results.append(compare(name, corpus, queries, arguments.repeat, peaks=len(corpus) > 50_000))
+            peaks = len(corpus) > 50_000
+            results.append(compare(name, corpus, queries, arguments.repeat, peaks=peaks, without=arguments.without))
             print(markdown(results[-1:], about), flush=True)
     RESULTS.mkdir(exist_ok=True)
-    stem = (
-        "exact_search" if arguments.sets == parser.get_default("sets") else "exact_search_" + "_".join(arguments.sets)
-    )
+    default = arguments.sets == parser.get_default("sets")
+    stem = arguments.output or "_".join(["exact_search"] if default else ["exact_search", *arguments.sets])
     (RESULTS / f"{stem}.json").write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
     (RESULTS / f"{stem}.md").write_text(markdown(results, about))
 

@@ -33,13 +33,14 @@ import torch
 
 from semsearch_nb import datasets, encoding, evaluation, fusion, lexical, models, reranking, retrieval
 from semsearch_nb.datasets import Collection
+from semsearch_nb.encoding import openvino_engine
 from semsearch_nb.evaluation import Interval
 from semsearch_nb.vectors import Hits
 
 RESULTS = Path(__file__).parent / "results"
 POOL = 50
 INT8 = "MiniLM → re-ranked in int8"
-WITH_INT8 = ("squad", "trec-dl-2019-5k", "wikiqa", "passages-natural")
+WITH_INT8 = ("wikiqa", "passages-natural")
 PUBLIC = ("squad", "trec-dl-2019-5k", "wikiqa", "pubmedqa", "medquad", "cranfield", "quora")
 OWN = ("passages-natural", "passages-stress", "publications", "questions", "encyclopedia")
 WEIGHTS = (0.0, 0.3, 0.5, 0.7, 1.0, 1.5, 2.5)  # of the cross-encoder, where MiniLM counts 1
@@ -85,7 +86,7 @@ def stages(collection: Collection, with_int8: bool) -> tuple[dict[str, Hits], di
         alone = rerank(found[first])
         found[f"{first} → cross-encoder alone"] = alone
         found[f"{first} → re-ranked"] = pipeline.combine(found[first], alone)
-    if with_int8 and encoding.openvino_engine.available("int8"):
+    if with_int8 and openvino_engine.available("int8"):
         alone = reader(collection, [found["MiniLM"]], engine="openvino", precision="int8")(found["MiniLM"])
         found[INT8] = pipeline.combine(found["MiniLM"], alone)
     alone = found["MiniLM → cross-encoder alone"]
@@ -216,7 +217,13 @@ def markdown(report: dict[str, Any]) -> str:
     if report["speed"]:
         found = report["speed"]
         lines += ["", f"## Pairs a second: {found['n_pairs']} pairs of {found['tokens']:.0f} tokens on average"]
-        lines += ["", "| way | pairs/s (slowest to fastest run) | ratio |", "|---|---|---|"]
+        lines += [
+            "",
+            f"On {found['machine']}.",
+            "",
+            "| way | pairs/s (slowest to fastest run) | ratio |",
+            "|---|---|---|",
+        ]
         for name, own in found["times"].items():
             ratio = statistics.median(a / b for a, b in zip(found["times"][FIRST], own, strict=True))
             middle, low, high = (found["n_pairs"] / f(own) for f in (statistics.median, max, min))
@@ -230,26 +237,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"some of {', '.join(PUBLIC + OWN)}")
     parser.add_argument("--limit", type=int, default=200, help="queries of a set, drawn with a fixed seed")
-    parser.add_argument("--speed", action="store_true", help="only pairs a second")
-    parser.add_argument("--quality", action="store_true", help="only nDCG@10")
+    parser.add_argument("--speed", action="store_true", help="only pairs a second; the report keeps its nDCG@10")
+    parser.add_argument("--quality", action="store_true", help="only nDCG@10; the report keeps its pairs a second")
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
     warnings.simplefilter("ignore", encoding.TruncationWarning)
-    report: dict[str, Any] = {
-        "machine": f"{psutil.cpu_count()} cores, {torch.get_num_threads()} threads, "
-        f"Python {platform.python_version()}, torch {torch.__version__}, "
-        + ", ".join(encoding.openvino_engine.versions()),
-        "sets": {},
-        "speed": None,
-    }
-    if not options.quality:
-        report["speed"] = speed(256, options.repeat)
+    machine = (
+        f"{psutil.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, "
+        f"Python {platform.python_version()}, torch {torch.__version__}, " + ", ".join(openvino_engine.versions())
+    )
+    report: dict[str, Any] = {"machine": machine, "sets": {}, "speed": None}
+    file = RESULTS / "reranking.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else report
+    if options.quality:
+        report["speed"] = before["speed"] and {"machine": before["machine"], **before["speed"]}
+    else:
+        report["speed"] = {"machine": machine, **speed(256, options.repeat)}
+    if options.speed:
+        report |= {"machine": before["machine"], "sets": before["sets"]}
     for name, read in find_sets(options.limit).items() if not options.speed else ():
         if options.only is None or name in options.only:
             report["sets"][name] = measure(read(), name in WITH_INT8)
             print(f"{name} done", file=sys.stderr, flush=True)
     RESULTS.mkdir(exist_ok=True)
-    quality.write(RESULTS / "reranking.json", json.dumps(report, indent=1) + "\n")
+    quality.write(file, json.dumps(report, indent=1) + "\n")
     quality.write(RESULTS / "reranking.md", markdown(report))
     print(markdown(report))
 

@@ -283,12 +283,13 @@ def test_torch_in_torch_out():
 
 
 def test_auto_is_float32_where_no_first_pass_gains(monkeypatch):
-    monkeypatch.setattr(top_k, "fastest", lambda device: None)
+    monkeypatch.setattr(top_k, "gains", lambda device, n_queries: None if n_queries > 1 else "int8")
     monkeypatch.setattr(top_k, "CERTIFIED_FROM", 2_000)
     corpus = np.random.default_rng(6).normal(size=(2_000, 16))
     prepared = exact.prepare(corpus, first_pass="int8")
     assert exact.search_report(corpus[:2], prepared, 3)[1].precision == "float32"
-    monkeypatch.setattr(top_k, "fastest", lambda device: "int8")
+    assert exact.search_report(corpus[:1], prepared, 3)[1].precision == "certified"
+    monkeypatch.setattr(top_k, "gains", lambda device, n_queries: "int8")
     assert exact.search_report(corpus[:2], prepared, 3)[1].precision == "certified"
     assert exact.search_report(corpus[:2], exact.prepare(corpus[1:], first_pass="int8"), 3)[1].precision == "float32"
     assert exact.search_report(corpus[:2], prepared, 3, precision="certified")[1].precision == "certified"
@@ -329,7 +330,31 @@ def test_a_product_that_is_wrong_in_some_shapes_only_is_refused(monkeypatch, sha
             out.clamp_(-(2**15), 2**15 - 1)
 
     monkeypatch.setattr(torch, "_int_mm", wrong)
+    monkeypatch.setattr(first_pass, "numkong", None)  # which would multiply one query in its place
     assert not first_pass.is_right("int8", "cpu", 384)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_int8_product_of_one_query_is_exact_with_numkong_and_without(monkeypatch, installed):
+    if installed:
+        pytest.importorskip("numkong", reason="the extra `numkong` is not installed")
+    else:
+        monkeypatch.setattr(first_pass, "numkong", None)
+    codes = torch.from_numpy(np.random.default_rng(0).integers(-127, 128, (5_001, 392), dtype=np.int8))
+    codes[:2] = 127
+    product = first_pass.verified("int8", "cpu", 392)
+    if product is None:
+        pytest.skip("torch has no right int8 product here")
+    for row in (0, 7):
+        out = torch.empty((1, len(codes)), dtype=torch.int32)
+        product.multiply(codes[[row]], codes, out)
+        assert torch.equal(out[0].long(), (codes.long() @ codes[row].long()))
+
+
+def test_one_query_is_certified_where_only_one_gains(monkeypatch):
+    monkeypatch.setattr(first_pass, "_gains", lambda device, n_queries: "int8" if n_queries == 1 else None)
+    assert first_pass.fastest("cpu") == first_pass.gains("cpu", 1) == "int8"
+    assert first_pass.gains("cpu", 2) is None and first_pass.gains("cpu", 10_000) is None
 
 
 def test_a_float32_product_is_one_whatever_the_user_allows():

@@ -376,7 +376,7 @@ GIVEN = {
 @pytest.mark.parametrize(
     ("exercise", "answer", "said"),
     [
-        ("05.1", 0.75, "In its own order BM25 has 0.50"),
+        ("05.1", 0.75, "In its own order the first stage has 0.50"),
         ("05.3", oracle, "the pools reach nDCG@10"),
         ("05.3", lambda rows, relevant: np.array(oracle(rows, relevant)), "the pools reach nDCG@10"),
         ("06.1", 2.06, "with full vectors it would be 42 GB"),

@@ -127,6 +127,7 @@ def test_quora_asks_its_own_questions_and_ours_in_other_languages(folder):
     sample = datasets.beir.read(datasets.SAMPLES / "questions")
     test, multilingual = datasets.load("questions"), datasets.load("questions", split="multilingual")
     assert test.query_texts == ["How old is Rome?"]
+    assert all("cluster" in query.metadata for query in (*test.queries, *multilingual.queries))  # notebook 07 asks it
     assert test.documents == multilingual.documents
     assert len(test.documents) == 1 + len(sample.documents)
     assert {query.metadata["language"] for query in multilingual.queries} >= {"de", "zh"}

@@ -22,9 +22,10 @@ Row = tuple[tuple[str, str], tuple[str, str], bool]
 def read(file: Path, *, limit: int | None = None) -> Collection:
     """Questions that are duplicates, directly or by way of others, form a cluster.
 
-    The first question of a cluster is a query, the others are its relevant documents. A question
-    without a duplicate is a document that nobody asks for. Equal texts are one question; a row with
-    an empty question, of which the release has a few, is left out.
+    The first question of a cluster is a query, the others are its relevant documents; its metadata hold
+    `cluster`, as those of our own questions do. A question without a duplicate is a document that nobody
+    asks for. Equal texts are one question; a row with an empty question, of which the release has a few,
+    is left out.
 
     Args:
         file: `quora_duplicate_questions.tsv`, or the hub's file with the suffix `.parquet`.
@@ -46,7 +47,7 @@ def read(file: Path, *, limit: int | None = None) -> Collection:
     for text, question_id in ids.items():
         clusters.setdefault(_root(parents, text), []).append(question_id)
     qrels = {query_id: dict.fromkeys(others, 1) for query_id, *others in clusters.values() if others}
-    queries = first((Query(key, text) for text, key in ids.items() if key in qrels), limit)
+    queries = first((Query(key, text, {"cluster": key}) for text, key in ids.items() if key in qrels), limit)
     documents = (Document(key, text) for text, key in ids.items() if key not in qrels)
     return checked("quora", documents, queries, qrels, SOURCE)
 

@@ -2,7 +2,8 @@
 
 Both are found out by trying, not read off the processor's name: a library may lack the instruction
 that the processor has, and there are int8 products that saturate at 16 bits. So a product of few
-bits can only be had from `verified`, which checks it first.
+bits can only be had from `verified`, which checks it first. torch multiplies int8 fast only where the
+processor has instructions for it; for one query NumKong is fast on any, where it is installed.
 """
 
 from __future__ import annotations
@@ -10,15 +11,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from semsearch_nb.exact.rows import full_precision
 
+numkong: Any
+try:
+    import numkong
+except ImportError:  # the extra `numkong`
+    numkong = None
+
 QUERIES_AT_ONCE = 1_024
 SCORES_AT_ONCE = 1 << 23  # first-pass scores: 32 MB, which fit the last cache of many processors
+QUERIES_TO_TIME = 256  # what "many" stands for
 WORTH_IT = 0.7  # of float32's time; the second pass and the preparation have their cost too
 
 
@@ -54,6 +62,14 @@ def _float32(queries: torch.Tensor, codes: torch.Tensor, *, out: torch.Tensor) -
         torch.mm(queries, codes, out=out)
 
 
+def _int8(queries: torch.Tensor, codes: torch.Tensor, *, out: torch.Tensor) -> None:
+    if len(queries) == 1 and numkong is not None and out.device.type == "cpu":
+        found = numkong.cdist(queries.numpy(), codes.T.numpy(), "dot")  # in float64, which holds such sums exactly
+        np.copyto(out.numpy(), np.asarray(found), casting="unsafe")
+    else:
+        torch._int_mm(queries, codes, out=out)
+
+
 PLAIN = FirstPass("float32", torch.float32, torch.float32, 0.0, _float32)
 NAMES = ("int8", "bfloat16")
 
@@ -70,7 +86,7 @@ def _verified(name: str, device: str, width: int, int_mm: Callable[..., object] 
         "bfloat16": FirstPass("bfloat16", torch.bfloat16, torch.bfloat16, 2.0**-8, torch.mm),  # rounds to 8 bits
     }
     if int_mm is not None and width * 127**2 < 2**31:
-        passes["int8"] = FirstPass("int8", torch.int8, torch.int32, 0.0, int_mm)
+        passes["int8"] = FirstPass("int8", torch.int8, torch.int32, 0.0, _int8)
     first_pass = passes.get(name)
     return first_pass if first_pass is not None and _keeps_its_promise(first_pass, device, width) else None
 
@@ -106,21 +122,31 @@ def _keeps_its_promise(first_pass: FirstPass, device: str, width: int) -> bool:
     return True
 
 
-@lru_cache(maxsize=8)
 def fastest(device: str) -> str | None:
-    """The first pass of few bits that beats float32 clearly on `device`, or None where none does."""
+    """The first pass of few bits to prepare a corpus for: that gains for many queries, else for one, or None."""
+    return gains(device, QUERIES_TO_TIME) or gains(device, 1)
+
+
+def gains(device: str, n_queries: int) -> str | None:
+    """The first pass of few bits that beats float32 clearly at so many queries on `device`, or None."""
+    return _gains(device, 1 if n_queries == 1 else QUERIES_TO_TIME)
+
+
+@lru_cache(maxsize=8)
+def _gains(device: str, n_queries: int) -> str | None:
     candidates = ["int8", "bfloat16"] if device == "cpu" else ["bfloat16"] if device.startswith("cuda") else []
     usable = [first_pass for name in candidates if (first_pass := verified(name, device, 384))]
-    seconds = {first_pass.name: _seconds(first_pass, device) for first_pass in [*usable, PLAIN]}
+    seconds = {first_pass.name: _seconds(first_pass, device, n_queries) for first_pass in [*usable, PLAIN]}
     best = min(seconds, key=seconds.__getitem__)
     return best if best != "float32" and seconds[best] < WORTH_IT * seconds["float32"] else None
 
 
-def _seconds(first_pass: FirstPass, device: str) -> float:
-    """The best of three products of 256 × 4,096 vectors of 384 dimensions."""
-    queries = torch.ones((256, 384), device=device).to(first_pass.factors)
-    codes = torch.ones((4_096, 384), device=device).to(first_pass.factors)
-    out = torch.empty((256, 4_096), dtype=first_pass.results, device=device)
+def _seconds(first_pass: FirstPass, device: str, n_queries: int) -> float:
+    """The best of three products with a million pairs of vectors of 384 dimensions, or for one query 65,536."""
+    n_codes = min((1 << 20) // n_queries, 1 << 16)
+    queries = torch.ones((n_queries, 384), device=device).to(first_pass.factors)
+    codes = torch.ones((n_codes, 384), device=device).to(first_pass.factors)
+    out = torch.empty((n_queries, n_codes), dtype=first_pass.results, device=device)
     best = float("inf")
     for _ in range(4):  # the first one pays for what the others find ready
         start = time.perf_counter()

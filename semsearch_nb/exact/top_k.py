@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from semsearch_nb.exact import certified
-from semsearch_nb.exact.first_pass import PLAIN, fastest
+from semsearch_nb.exact.first_pass import PLAIN, gains
 from semsearch_nb.exact.prepared import Prepared, check_score, of_units, prepare, uncoded
 from semsearch_nb.exact.rows import as_device, as_rows, full_precision, lengths, scaled
 from semsearch_nb.vectors import FloatArray, Hits, IntArray, are_units, as_count, as_numpy
@@ -113,7 +113,7 @@ def search_report(
             corpus = uncoded(vectors, score or "cosine", None)
     k = min(k, len(corpus))
     coded = precision == "certified" or (
-        precision == "auto" and len(corpus) >= CERTIFIED_FROM and fastest(str(corpus.device)) is not None
+        precision == "auto" and len(corpus) >= CERTIFIED_FROM and gains(str(corpus.device), len(rows)) is not None
     )
     if not coded or not certified.fits(len(corpus), k) or corpus.product() is None:
         corpus = corpus.plain()
