@@ -72,7 +72,8 @@ documents judged for them, filled up with the first others. BM25 is English in e
 Of the sets marked * both models have seen a training part (SQuAD, Quora, MS MARCO), by MiniLM's
 [card](https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2) and by the
 [report](https://arxiv.org/abs/2402.05672) on multilingual e5; xquad translates held-out questions of SQuAD. The
-learned sparse encoder was trained on MS MARCO. Our own collections were written after the models."""
+learned sparse encoder was trained on MS MARCO. Our own collections were written after the models. What re-ranking adds
+stands in a [report of its own](https://github.com/semsearch-nb/semsearch-nb/blob/main/benchmarks/results/reranking.md)."""
 
 Method = Callable[[Collection], Hits]
 
