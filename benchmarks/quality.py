@@ -2,6 +2,7 @@
 
     python benchmarks/quality.py FOLDER [--limit N] [--sparse] [--stages] [--output DIR]
     python benchmarks/quality.py [FOLDER ...] [--only NAME ...] [--limit N] [--wordnet] [--sparse] [--stages]
+        [--output DIR]
     python benchmarks/quality.py --only passages-natural questions --gate benchmarks/gate/quality.json
 
 Measured are each FOLDER in the BEIR layout, or, without one, our own collections, natural and stress questions of

@@ -249,10 +249,7 @@ def main() -> None:
     report: dict[str, Any] = {"machine": machine, "sets": {}, "speed": None}
     file = RESULTS / "reranking.json"
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else report
-    if options.quality:
-        report["speed"] = before["speed"] and {"machine": before["machine"], **before["speed"]}
-    else:
-        report["speed"] = {"machine": machine, **speed(256, options.repeat)}
+    report["speed"] = before["speed"] if options.quality else {"machine": machine, **speed(256, options.repeat)}
     if options.speed:
         report |= {"machine": before["machine"], "sets": before["sets"]}
     for name, read in find_sets(options.limit).items() if not options.speed else ():

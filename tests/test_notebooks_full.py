@@ -1,8 +1,8 @@
 """The notebooks with the other switches: original data from a folder, models from a hub on loopback.
 
-The hub serves MiniLM under the name of every bi-encoder, and our own re-ranker and the packaged sparse encoder under
-those of the hub's; the folder
-holds the beginnings of the real files, and paragraphs of SQuAD as an encyclopedia.
+The hub serves MiniLM under the name of every bi-encoder, and our own re-ranker and the packaged sparse
+encoder under the names of the hub's; the folder holds the beginnings of the real files, and paragraphs
+of SQuAD as an encyclopedia.
 """
 
 from __future__ import annotations

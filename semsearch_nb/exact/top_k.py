@@ -113,7 +113,10 @@ def search_report(
             corpus = uncoded(vectors, score or "cosine", None)
     k = min(k, len(corpus))
     coded = precision == "certified" or (
-        precision == "auto" and len(corpus) >= CERTIFIED_FROM and gains(str(corpus.device), len(rows)) is not None
+        precision == "auto"
+        and corpus.first_pass != PLAIN.name  # without codes there is nothing to try the products for
+        and len(corpus) >= CERTIFIED_FROM
+        and gains(str(corpus.device), len(rows)) is not None
     )
     if not coded or not certified.fits(len(corpus), k) or corpus.product() is None:
         corpus = corpus.plain()
