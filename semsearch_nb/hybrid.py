@@ -1,5 +1,6 @@
-"""Hybrid search to the end: weights tuned in nested folds, feedback from the first hits, and a rule that trusts words
-as far as the question's words are found. Taught in notebook 10. The fusions themselves stand in `fusion`.
+"""Hybrid search: weights tuned in nested folds, feedback, and how far to trust words. Taught in notebook 10.
+
+The fusions themselves stand in `fusion`.
 """
 
 from __future__ import annotations
