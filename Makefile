@@ -3,7 +3,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e
+NEEDED = pyproject.toml constraints.txt vectors/pyproject.toml vectors/semsearch_nb_vectors/manifest.json
+# pip compiles on one core.
+COMPILE = -$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib semsearch_nb tools
 
 .PHONY: help notebooks test test-all lab lint sync refresh book links slides wheelhouse clean
 
@@ -14,7 +17,6 @@ notebooks: $(VENV)/.ready-run ## run every notebook and write pages into build/;
 	$(BIN)/python tools/notebooks.py run $(ELASTICSEARCH:%=--elasticsearch=%)
 
 test: lint ## lint, types, tests, and every notebook compared with its committed outputs
-	$(BIN)/python tools/notebooks.py sync --check
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 	$(BIN)/python -m pytest --nbval notebooks -n 2 --dist loadfile
 
@@ -51,16 +53,20 @@ wheelhouse: $(VENV)/.ready-run ## all wheels, data and notebooks for a room with
 clean: ## remove build/ and .venv
 	rm -rf build $(VENV)
 
-$(VENV)/.ready-run: pyproject.toml constraints.txt vectors/pyproject.toml vectors/semsearch_nb_vectors/manifest.json
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "semsearch-nb needs Python 3.10 or newer; choose one with: make PYTHON=python3.11 ..."; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready-run: $(NEEDED) | $(BIN)/python
 	$(INSTALL) ".[ann,elastic,encyclopedia,notebooks,openvino,sparse,stores,training]" ./vectors
+	$(COMPILE)
 	touch $@
 
-$(VENV)/.ready-test: $(VENV)/.ready-run
-	$(INSTALL) ".[dev]"
-	touch $@
+$(VENV)/.ready-test: $(NEEDED) | $(BIN)/python
+	$(INSTALL) ".[ann,dev,elastic,encyclopedia,notebooks,openvino,sparse,stores,training]" ./vectors
+	$(COMPILE)
+	touch $(VENV)/.ready-run $@
 
 $(VENV)/.ready-lab: $(VENV)/.ready-run
 	$(INSTALL) ".[lab]"

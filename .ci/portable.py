@@ -2,8 +2,8 @@
 
 python .ci/portable.py [ARGUMENTS OF PYTEST]
 
-What needs a compiler (annoy, hnswlib), bash, the packaged e5, or the extras `stores` and `sparse` is skipped there, with
-the reason.
+What needs a compiler (annoy, hnswlib), bash, the packaged e5, or the extras `stores` and `sparse` is skipped
+there, with the reason.
 """
 
 import os

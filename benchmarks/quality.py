@@ -9,9 +9,9 @@ Measured are each FOLDER in the BEIR layout, or, without one, our own collection
 `passages` apart, and every set of `datasets.labelled` below SEMSEARCH_DATA_DIR; `--only` chooses among all of them:
 nDCG@10, recall@10 and recall@100 with 95 % bootstrap intervals, and the differences in nDCG@10 between methods over
 the same queries. Writes quality.json and quality.md, and for each FOLDER a page to read, NAME.md and NAME.html, into
-DIR: the (first) FOLDER itself, or benchmarks/results. With `--gate` nothing is written: the run fails when a figure
-has fallen, that is when its whole interval lies below the mean that the baseline holds, the quality.json of an
-earlier run.
+DIR: the (first) FOLDER itself, or benchmarks/results, whose report a part of the sets may not replace. With `--gate`
+nothing is written: the run fails when a figure has fallen, that is when its whole interval lies below the mean that
+the baseline holds, the quality.json of an earlier run.
 """
 
 from __future__ import annotations
@@ -156,6 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--gate", type=Path, metavar="JSON", help="compare with this report, and fail where it was better"
     )
     options = parser.parse_args(arguments)
+    if options.only and not (options.output or options.folders or options.gate):
+        parser.error("--only measures a part, which would replace the whole report; name a folder with --output")
     baseline = json.loads(options.gate.read_text(encoding="utf-8"))["sets"] if options.gate else {}
     sets = find_sets(options.folders, options.wordnet)
     brought = [folder.resolve().name for folder in options.folders]

@@ -1,14 +1,15 @@
 """What does re-ranking bring, on data that the re-ranker has not seen, and what does it cost?
 
     SEMSEARCH_DATA_DIR=... python benchmarks/reranking.py             # both, half an hour on two cores
-    SEMSEARCH_DATA_DIR=... python benchmarks/reranking.py --only wikiqa --limit 100
+    SEMSEARCH_DATA_DIR=... python benchmarks/reranking.py --only wikiqa --limit 100 --output DIR
     python benchmarks/reranking.py --speed                            # pairs a second alone
 
 Quality: nDCG@10 of first stages, of the cross-encoder alone on the first stage's best 50, and of the
 pipeline, which adds both stages' standard scores; with 95 % bootstrap intervals, the differences
 to the first stage over the same queries, and the pipeline with other weights. Of the sets that the
 re-ranker learned from, only the held-out part is asked and searched (`Collection.split`). Speed:
-pairs of about 130 tokens, ways in turns, ratios within a turn. Writes benchmarks/results/reranking.{json,md}.
+pairs of about 130 tokens, ways in turns, ratios within a turn. Writes reranking.json and reranking.md into
+DIR, without it into benchmarks/results, whose report no part of the sets may replace.
 """
 
 from __future__ import annotations
@@ -233,21 +234,25 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"some of {', '.join(PUBLIC + OWN)}")
     parser.add_argument("--limit", type=int, default=200, help="queries of a set, drawn with a fixed seed")
     parser.add_argument("--speed", action="store_true", help="only pairs a second; the report keeps its nDCG@10")
     parser.add_argument("--quality", action="store_true", help="only nDCG@10; the report keeps its pairs a second")
     parser.add_argument("--repeat", type=int, default=5)
-    options = parser.parse_args()
+    parser.add_argument("--output", type=Path, metavar="DIR")
+    options = parser.parse_args(arguments)
+    if options.only and not options.output:
+        parser.error("--only measures a part, which would replace the whole report; name a folder with --output")
+    output = options.output or RESULTS
     warnings.simplefilter("ignore", encoding.TruncationWarning)
     machine = (
         f"{psutil.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads, "
         f"Python {platform.python_version()}, torch {torch.__version__}, " + ", ".join(openvino_engine.versions())
     )
     report: dict[str, Any] = {"machine": machine, "sets": {}, "speed": None}
-    file = RESULTS / "reranking.json"
+    file = output / "reranking.json"
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else report
     report["speed"] = before["speed"] if options.quality else {"machine": machine, **speed(256, options.repeat)}
     if options.speed:
@@ -256,9 +261,9 @@ def main() -> None:
         if options.only is None or name in options.only:
             report["sets"][name] = measure(read(), name in WITH_INT8)
             print(f"{name} done", file=sys.stderr, flush=True)
-    RESULTS.mkdir(exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
     quality.write(file, json.dumps(report, indent=1) + "\n")
-    quality.write(RESULTS / "reranking.md", markdown(report))
+    quality.write(output / "reranking.md", markdown(report))
     print(markdown(report))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import statistics
 import tempfile
 import threading
@@ -29,6 +30,10 @@ from semsearch_nb.vectors import FloatArray, Hits, as_count, unit_rows
 if TYPE_CHECKING:
     from semsearch_nb.elastic import ElasticIndex
     from semsearch_nb.indexes import Index
+
+
+ONCE = "SEMSEARCH_TIME_ONCE"
+"""Set where nobody looks at times, as where notebooks are compared: everything is timed once, without a warm-up."""
 
 
 class Timing(NamedTuple):
@@ -55,6 +60,8 @@ def time_together(
     Compare the results by ratio: `b.median / a.median`. A call ends when the GPU has done its work too.
     """
     repeat, wait = as_count(repeat, "repeat"), _barrier()
+    if os.environ.get(ONCE):
+        repeat, warm_up = 1, 0
     for function in functions.values():
         for _ in range(warm_up):
             function()
@@ -202,7 +209,7 @@ def sweep(
     runs: dict[tuple[str, int | None], list[_Run]] = {
         setting: [] for setting in _settings(indexes, efforts, len(truth.vectors))
     }
-    repeat = as_count(repeat, "repeat")
+    n_runs = 1 if os.environ.get(ONCE) else as_count(repeat, "repeat") + 1
     # A server's index calls its effort by its own name.
     before = {
         name: getattr(index, "effort", None) or getattr(index, index.effort_name)
@@ -210,8 +217,8 @@ def sweep(
         if index.effort_name
     }
     try:
-        with threads.limit(1), tqdm(total=(repeat + 1) * len(runs), disable=not progress) as bar:
-            for _ in range(repeat + 1):
+        with threads.limit(1), tqdm(total=n_runs * len(runs), disable=not progress) as bar:
+            for _ in range(n_runs):
                 for (name, effort), done in runs.items():
                     bar.set_postfix_str(f"{name} {effort or ''}", refresh=False)
                     if effort is not None:
@@ -224,7 +231,7 @@ def sweep(
     sizes = {name: (index.memory_bytes() / 1e6, _disk_bytes(index) / 1e6) for name, index in indexes.items()}
     points = []
     for (name, effort), (warm_up, *timed) in runs.items():
-        ms = [1e3 * run.seconds for run in timed]
+        ms = [1e3 * run.seconds for run in timed or [warm_up]]
         means = [float(one_run.mean()) for one_run in ms]
         p50, p99 = np.percentile(ms, [50, 99])
         points.append(

@@ -70,8 +70,10 @@ class Source:
     sections: tuple[Section, ...] = ()
 
     def path_at(self, start: int) -> tuple[str, ...]:
-        """The headings above a place in the text."""
-        return next((part.path for part in reversed(self.sections) if part.start <= start), ())
+        """The headings above a place in the text; at a heading, those above the text that follows it."""
+        if not start:  # the title, or text below no heading
+            return ()
+        return next((part.path for part in self.sections if start < part.end), ())
 
     def find(self, quote: str) -> Answer:
         """Where a quotation stands. Runs of white space count as one space.
@@ -127,6 +129,7 @@ def read_folder(folder: Path | str) -> list[Source]:
 
     Lines that a third of the HTML pages (and three of them) have in common are navigation and left out, so that it
     does not matter whether a site marks its menu as one. Text with form feeds is taken for what `pdftotext` writes.
+    Files and folders whose name begins with a dot, such as `.git`, are not looked at.
 
     Raises:
         DatasetError: no such folder, nothing in it that can be read, or a file that is not UTF-8 text.
@@ -137,7 +140,8 @@ def read_folder(folder: Path | str) -> list[Source]:
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder; pass the one that holds your files")
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+    visible = (f for f in folder.rglob("*") if not any(part.startswith(".") for part in f.relative_to(folder).parts))
+    files = sorted(file for file in visible if file.is_file())
     kinds = {file: kind for file in files if (kind := _kind(file))}
     if others := [file for file in files if file not in kinds]:
         _warn(folder, f"{len(others)} files that are neither Markdown, HTML nor text, first {others[0].name!r}", others)

@@ -71,7 +71,7 @@ def learn_weights(
 ) -> tuple[float, ...]:
     """The weights, in steps of 1 / `steps` and with the sum 1, that give the best mean nDCG@10.
 
-    Fifty judged queries do; measure on others. Of equal weights the most even ones are chosen. The ids are
+    Fifty judged queries do; measure on others. Of weights that are equally good the most even are chosen. The ids are
     those of `evaluation.as_run`.
     """
     query_ids, steps = list(query_ids), as_count(steps, "steps")

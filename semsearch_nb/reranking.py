@@ -7,7 +7,7 @@ first stage does not find stays unfound. Taught in notebook 05.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,9 +169,9 @@ def truncation(model: CrossEncoder, pairs: Sequence[tuple[str, str]]) -> Truncat
 
 
 def _checked(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    listed = [pair if isinstance(pair, str) else tuple(pair) for pair in pairs]
+    listed = [tuple(pair) if isinstance(pair, Iterable) and not isinstance(pair, str) else pair for pair in pairs]
     for position, pair in enumerate(listed):
-        if isinstance(pair, str) or len(pair) != 2:
+        if not isinstance(pair, tuple) or len(pair) != 2:
             raise TypeError(f"pairs[{position}] must be a pair of question and text, not {pair!r:.60}")
     questions, texts = (as_texts([pair[side] for pair in listed], name) for side, name in enumerate(SIDES))
     return list(zip(questions, texts, strict=True))

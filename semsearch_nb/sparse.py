@@ -19,6 +19,7 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.modules import SpladePooling
 from sentence_transformers.util import batch_to_device
 
+from semsearch_nb.encoding import tokens
 from semsearch_nb.foundation import cache, threads
 from semsearch_nb.models import fingerprints
 from semsearch_nb.vectors import Hits, as_count, as_texts
@@ -89,7 +90,8 @@ def encode(
         return _compute(model, texts, kind)
     key = fingerprints.of(model) | {
         "limit": model.max_seq_length,
-        "prompt": model.prompts.get(kind),
+        "device": model.device.type,
+        "prompt": tokens.prompt(model, kind),
         "texts": cache.digest(texts),
     }
 
@@ -103,7 +105,7 @@ def encode(
 def _compute(model: SparseEncoder, texts: list[str], kind: str) -> scipy.sparse.csr_array:
     """Runs the model up to its last layer, and that layer for a part of the vocabulary at a time, a text a thread."""
     transformer: Any = model[0]
-    prompt = model.prompts.get(kind)
+    prompt = tokens.prompt(model, kind)
     head = transformer.auto_model.get_output_embeddings()
     read: list[torch.Tensor] = []
 

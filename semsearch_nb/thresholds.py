@@ -168,6 +168,8 @@ def _checked(
     scores, right = as_numpy(scores), as_numpy(right)
     if scores.ndim != 1 or scores.shape != right.shape:
         raise ValueError(f"scores and right must have the same shape (n,), not {scores.shape} and {right.shape}")
+    if not scores.size:
+        raise ValueError("scores is empty; pass at least one example")
     if scores.dtype.kind not in "fiu":
         raise TypeError(f"scores must be numbers, not {scores.dtype}")
     if not np.isfinite(scores).all():

@@ -129,7 +129,7 @@ def unit_rows(array: Any, name: str) -> FloatArray:
     lengths = row_lengths(matrix)
     if are_units(lengths):
         return matrix
-    check_lengths(lengths, name, may_be_zero=False)
+    check_lengths(lengths, name, may_be_zero=False, advice="remove those rows")
     result = np.empty_like(matrix)
     for part in _parts(len(matrix)):
         result[part] = matrix[part] / lengths[part, None]  # in float64, which 1e-40 / 1e-40 needs
@@ -153,8 +153,14 @@ def row_lengths(matrix: FloatArray) -> Lengths:
     return lengths
 
 
-def check_lengths(lengths: Lengths, name: str, *, may_be_zero: bool = True) -> None:
-    """Raise ValueError where a row of these lengths is not finite, or is zero if it may not be."""
+def check_lengths(
+    lengths: Lengths,
+    name: str,
+    *,
+    may_be_zero: bool = True,
+    advice: str = "remove those rows, or search with score='dot'",
+) -> None:
+    """Raise ValueError where a row of these lengths is not finite, or, with that advice, is zero if it may not be."""
     if (bad := np.flatnonzero(~np.isfinite(lengths))).size:
         raise ValueError(
             f"{name} has NaN or infinite values in {len(bad)} of {len(lengths)} rows, the first is row {bad[0]}; "
@@ -162,8 +168,7 @@ def check_lengths(lengths: Lengths, name: str, *, may_be_zero: bool = True) -> N
         )
     if not may_be_zero and (bad := np.flatnonzero(lengths == 0)).size:
         raise ValueError(
-            f"{name} has {len(bad)} rows of zeros, the first is row {bad[0]}; a zero vector has no direction: "
-            "remove those rows, or search with score='dot'"
+            f"{name} has {len(bad)} rows of zeros, the first is row {bad[0]}; a zero vector has no direction: {advice}"
         )
 
 

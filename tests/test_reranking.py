@@ -259,6 +259,7 @@ def test_pairs_are_counted_in_parts(model, monkeypatch):
     [
         ([], ValueError, "pairs .questions. is empty"),
         (["ab"], TypeError, r"pairs\[0\] must be a pair"),
+        ([1], TypeError, r"pairs\[0\] must be a pair of question and text, not 1"),
         ([("a", "b"), ("a", "b", "c")], TypeError, r"pairs\[1\] must be a pair"),
         ([("a", "b"), ("a", None)], TypeError, r"pairs .texts.\[1\] must be a string"),
         ([("a\ud83d", "b")], ValueError, r"pairs .questions.\[0\] holds half of a surrogate"),
@@ -296,6 +297,22 @@ def test_damaged_weights_are_refused(weights):
     file.write_bytes(packaged_reranker.WEIGHTS.read_bytes()[:1000])
     with pytest.raises(models.PackagedModelError, match="cannot be read"):
         packaged_reranker.load(weights=file)
+
+
+def test_what_is_no_fault_of_the_weights_is_not_taken_for_one(monkeypatch):
+    def full(_file):
+        raise MemoryError
+
+    monkeypatch.setattr(packaged_reranker, "load_file", full)
+    with pytest.raises(MemoryError):
+        packaged_reranker.load()
+
+
+def test_loading_draws_nothing_from_torchs_random_state():
+    torch.rand(1)  # else the state could be what an earlier loading left
+    before = torch.get_rng_state()
+    packaged_reranker.load()
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_weights_of_another_model_are_refused(weights):

@@ -103,6 +103,19 @@ def test_queries_and_documents_are_kept_apart_where_their_prompts_differ(model, 
     assert (asked != held).nnz
 
 
+def test_prompts_are_those_of_the_librarys_own_way(model, monkeypatch):
+    monkeypatch.setattr(model, "prompts", {"passage": "the moon: "})
+    theirs = model.encode_document(["bread"], show_progress_bar=False).to_dense().numpy()
+    assert np.allclose(sparse.encode(model, ["bread"]).toarray(), theirs, atol=1e-5)
+
+
+def test_what_another_device_computed_is_not_taken(model, monkeypatch):
+    keys, folder = [], sparse.cache.folder
+    monkeypatch.setattr(sparse.cache, "folder", lambda kind, key, build: keys.append(key) or folder(kind, key, build))
+    sparse.encode(model, ["bread"])
+    assert keys[0]["device"] == model.device.type
+
+
 @pytest.mark.parametrize(
     ("texts", "kind", "error", "says"),
     [

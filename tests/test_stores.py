@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ pytest.importorskip("sqlite_vec", reason='needs the extra: pip install "semsearc
 
 from semsearch_nb import stores
 from semsearch_nb.datasets import Document
-from semsearch_nb.stores import sqlite
+from semsearch_nb.stores import lance, sqlite
 from semsearch_nb.stores.base import StoreError
 from semsearch_nb.teaching import exercises
 from semsearch_nb.vectors import unit_rows
@@ -91,6 +92,22 @@ def test_a_title_is_a_part_of_what_is_encoded(store):
     renamed = replace(DOCUMENTS[3], title="Another title")
     assert store.write([renamed]) == (0, 1, 0, 0, 0, 1)
     assert found(store, renamed.full_text, 1) == ["d3"] and store.problems() == []
+
+
+def test_a_text_never_gets_the_vector_of_another_that_is_written_meanwhile(store, monkeypatch):
+    other, held = opened(type(store), store.path), store._held
+
+    def held_before_another_write(ids):
+        hashes = held(ids)
+        other.write([replace(DOCUMENTS[3], text="about rivers")])
+        return hashes
+
+    monkeypatch.setattr(store, "_held", held_before_another_write)
+    moved = replace(DOCUMENTS[3], metadata=DOCUMENTS[3].metadata | {"year": 5})
+    assert store.write([moved]) == (0, 1, 0, 0, 0, 1)
+    assert store.documents(["d3"]) == [moved]
+    hits = store.search(vector_of(moved.full_text)[None], 1)
+    assert hits.indices.tolist() == [["d3"]] and hits.scores[0, 0] == pytest.approx(1, abs=1e-5)
 
 
 def test_a_write_that_fails_in_the_middle_changes_nothing(tmp_path):
@@ -238,6 +255,51 @@ def test_another_handle_sees_a_commit_at_once(store):
     assert found(other, document(80).full_text, 1) == ["d80"]
 
 
+def test_a_store_opens_while_another_process_commits(tmp_path, monkeypatch):
+    store = opened(stores.SqliteStore, tmp_path / "store")
+    store.write(DOCUMENTS)
+    monkeypatch.setattr(sqlite, "WAIT", 0.1)
+    with store._transaction():
+        store.connection.execute("delete from documents")
+        assert len(opened(stores.SqliteStore, store.path)) == 40
+
+
+@pytest.mark.parametrize("step", ["create_table", "create_index"])
+def test_a_store_that_a_stop_left_half_made_is_completed_when_it_is_opened(tmp_path, monkeypatch, step):
+    from lancedb import LanceDBConnection
+    from lancedb.table import LanceTable
+
+    of = LanceDBConnection if step == "create_table" else LanceTable
+    done = getattr(of, step)
+
+    def stop_after(*args, **options):
+        done(*args, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(of, step, stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            opened(stores.LanceStore, tmp_path / "store")
+    writers = [opened(stores.LanceStore, tmp_path / "store") for _ in range(2)]
+    assert sorted(index.columns for index in writers[0].table.list_indices()) == [["full_text"], ["id"]]
+    for writer in writers:  # neither knows of the other's commit
+        writer.table = lance.library().connect(str(writer.path)).open_table(lance.TABLE)
+    assert [writer.write([document(1)]).added for writer in writers] == [1, 1]
+    assert len(opened(stores.LanceStore, tmp_path / "store")) == 1
+
+
+def test_several_can_make_one_store_at_once(kind, tmp_path):
+    def write(number):
+        store = opened(kind, tmp_path / "store")
+        store.write([document(number)])
+        store.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    store = opened(kind, tmp_path / "store")
+    assert len(store) == 4 and store.problems() == []
+
+
 def test_a_swap_is_one_step(store, kind, tmp_path, monkeypatch):
     pointer = tmp_path / "current.json"
     with pytest.raises(StoreError, match="names no store"):
@@ -342,6 +404,16 @@ def test_a_store_opens_for_its_own_model_and_fields_alone(store, options, said):
     with pytest.raises(StoreError, match=said):
         opened(type(store), store.path, **options)
     assert len(opened(type(store), store.path)) == 40
+
+
+def test_a_store_that_is_refused_is_closed(kind, tmp_path, monkeypatch):
+    opened(kind, tmp_path / "store").close()
+    closed = []
+    monkeypatch.setattr(kind, "close", lambda store, do=kind.close: (closed.append(store), do(store)))
+    for options in ({"identity": "other"}, {"fields": {}}):
+        with pytest.raises(StoreError):
+            opened(kind, tmp_path / "store", **options)
+    assert len(closed) == 2
 
 
 @pytest.mark.parametrize(

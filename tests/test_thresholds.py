@@ -94,6 +94,7 @@ def test_nothing_above_the_threshold_is_perfectly_precise_and_finds_nothing():
         ([0.1, 0.2], [True, False], 0, "between 0 and 1"),
         ([0.1, 0.2], [True, False], 1.5, "between 0 and 1"),
         ([0.1, 0.2], [True, False], 0.9, "the highest is 0.50"),
+        ([], [], 0.5, "scores is empty"),
     ],
 )
 def test_bad_input_is_named(scores, right, precision, message):

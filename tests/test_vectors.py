@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from semsearch_nb import exact
 from semsearch_nb.vectors import Hits, as_texts, as_vectors, unit_rows
 
 
@@ -66,6 +67,13 @@ def test_unit_rows_have_length_one_and_keep_their_direction(array):
 
 def test_a_length_that_is_nearly_one_is_not_one():
     assert unit_rows([[1.0001, 0.0], [0.0, 1.0]], "rows").tolist() == [[1, 0], [0, 1]]
+
+
+def test_only_what_has_a_score_advises_another_one():
+    with pytest.raises(ValueError, match=r"a zero vector has no direction: remove those rows$"):
+        unit_rows([[1.0, 0.0], [0.0, 0.0]], "rows")
+    with pytest.raises(ValueError, match=r"remove those rows, or search with score='dot'$"):
+        exact.search([[1.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]])
 
 
 def test_as_texts_takes_any_sequence_of_strings():

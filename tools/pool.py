@@ -146,7 +146,8 @@ def read_pools(files: Iterable[Path]) -> Pools:
             row = json.loads(line)
             known = pools.setdefault(row["query"], {"asked": [], "found": {}})
             known["asked"] += row["asked"]
-            known["found"].update(row["found"])
+            for method, found in row["found"].items():
+                known["found"].setdefault(method, []).extend(found)
     return pools
 
 

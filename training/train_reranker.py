@@ -10,8 +10,8 @@ the relevant text, low for the others, and among these higher for what the three
 al. 2007), which teaches the order, and one a text, which keeps logits comparable between questions.
 
 Learned from: SQuAD (paragraphs, and single sentences), MedQuAD, PubMedQA, our own passages and
-WordNet. Every third article, topic or question is held out with its documents (`Collection.split`),
-and the figures are measured on that part.
+WordNet. Of all but WordNet every third article, topic or question is held out with its documents
+(`Collection.split`), and the figures are measured on that part.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from semsearch_nb.datasets import Collection, Document, Query, labelled, wordnet
 
 SEED = 0
 CHECKPOINTS = Path("build/training")
-MAX_TOKENS = 256
 DEPTH = 30  # negatives come from the first 30 of the three retrievers together
 RELEVANT, NEGATIVE = 3.0, -5.0  # target logits, before the retrievers' scores are added
 
@@ -190,7 +189,6 @@ def main() -> None:
     print(f"{len(learned):,} questions, {sum(len(row['texts']) for row in learned):,} pairs", flush=True)
 
     model = packaged_reranker.untrained(seed=SEED)
-    model.max_seq_length = MAX_TOKENS
     network = model[0].auto_model
     network.bert.embeddings.word_embeddings.weight.requires_grad_(False)
     network.set_attn_implementation("eager")  # its backward pass is faster on a CPU

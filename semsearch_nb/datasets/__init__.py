@@ -23,8 +23,9 @@ def load(name: str | Path, *, split: str = "test", strict: bool = False) -> Coll
             the BEIR layout, given as a `Path` or as a string with a slash in it; `~` is the home folder. With
             `data="full"` passages, publications and questions are joined with the original data set behind them
             (`datasets.full`).
-        split: which judgements; `"passages"` and `"questions"` also have `"multilingual"`, and `"questions"`
-            has `"multilingual-in-english"`, which asks the same in English; `"wordnet"` has `"reverse"`, and
+        split: which judgements; `"passages"` and `"questions"` also have `"multilingual"`, `"passages"` has
+            `"held-out"`, the questions of topics that the re-ranker has not seen, and `"questions"` has
+            `"multilingual-in-english"`, which asks the same in English; `"wordnet"` has `"reverse"`, and
             `"encyclopedia"` has `"known-items"`, `"fr"` and `"es"` (see `encyclopedia.read`).
         strict: of a folder, refuse rows without text and judgements of what is not there, which many published
             sets have. Else they are left out, and a `DatasetWarning` counts them.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 Qrels = Mapping[str, Mapping[str, float]]
+PARTS = ("learning", "held-out", "both")  # to which a query may say that it belongs
 
 
 class DatasetError(ValueError):
@@ -102,15 +103,24 @@ class Collection:
         Queries that say where they belong (metadata `part`: `"learning"`, `"held-out"` or `"both"`, which is in
         neither) go there. Of others, every third article, else topic, else query is held out. Each part has the
         documents of its own queries only.
+
+        Raises:
+            DatasetError: a query says that it belongs elsewhere.
         """
         document_of = {document.id: document for document in self.documents}
         groups: dict[str, int] = {}
-        parts: dict[str, list[Query]] = {"learning": [], "held-out": [], "both": []}
+        parts: dict[str, list[Query]] = {part: [] for part in PARTS}
         for query in self.queries:
             article = document_of[next(iter(self.qrels[query.id]))].metadata.get("article")
             name = str(article or query.metadata.get("topic") or query.id)
             third = groups.setdefault(name, len(groups)) % 3 == 2
-            parts[query.metadata.get("part", "held-out" if third else "learning")].append(query)
+            part = query.metadata.get("part", "held-out" if third else "learning")
+            if part not in PARTS:
+                raise DatasetError(
+                    f"{self.name}: the part of the query {query.id!r} in its metadata must be one of "
+                    f"{', '.join(map(repr, PARTS))}, not {part!r}"
+                )
+            parts[part].append(query)
         return self.only(parts["learning"]), self.only(parts["held-out"])
 
     def only(self, queries: Sequence[Query]) -> Collection:

@@ -97,7 +97,7 @@ class ElasticIndex:
         of its shards are asked again, and a shard that does not answer is an error, never a shorter list of hits.
         """
         k = as_count(k, "k")
-        bodies = [{"size": k, "_source": False, **request} for request in requests]
+        bodies = [{"_source": False, **request, "size": k} for request in requests]
         rows: list[list[dict[str, Any]]] = []
         for start in range(0, len(bodies), AT_A_TIME):
             rows += [self._checked(answer) for answer in self._answers(bodies[start : start + AT_A_TIME])]

@@ -7,6 +7,7 @@ Both resume after a cut, wait where the server asks for it, and appear under the
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 import time
@@ -34,7 +35,11 @@ RETRIES = 5  # of a request that is answered so
 LONGEST_WAIT = 120  # seconds that a server may ask to wait
 TRIES = 3  # in a row that bring nothing, for want of a network
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of the body
+HUB_TIMEOUT = 3  # seconds in which the hub answers, or counts as out of reach
 BLOCK = 1 << 20
+# The user's own: `hub_cache` changes both for library code, and tells the processes that are started what they were.
+OFFLINE = bool(os.environ.get("SEMSEARCH_USERS_HUB_OFFLINE", constants.HF_HUB_OFFLINE))
+HUB_CACHE = os.environ.get("SEMSEARCH_USERS_HUB_CACHE", constants.HF_HUB_CACHE)
 
 
 class DownloadError(OSError):
@@ -81,7 +86,9 @@ def from_hub(data_set: str, name: str) -> Path:
     for _ in range(2):
         try:
             offline = not hub_answers()
-            file = Path(hf_hub_download(data_set, name, repo_type="dataset", local_files_only=offline))
+            file = Path(
+                hf_hub_download(data_set, name, repo_type="dataset", cache_dir=HUB_CACHE, local_files_only=offline)
+            )
         except HUB_ERRORS as error:
             raise DownloadError(f"{name} of the data set {data_set} is not to be had: {_first_line(error)}") from error
         if _is_whole(file):
@@ -91,11 +98,11 @@ def from_hub(data_set: str, name: str) -> Path:
 
 
 def hub_answers() -> bool:
-    """Whether the hub can be reached, told at once: its client tries for half a minute a file."""
+    """Whether the hub answers within `HUB_TIMEOUT` seconds: its own client tries for half a minute a file."""
     if constants.HF_HUB_OFFLINE:
         return False
     try:
-        requests.head(constants.ENDPOINT, timeout=TIMEOUT)
+        requests.head(constants.ENDPOINT, timeout=HUB_TIMEOUT)
     except (requests.exceptions.SSLError, requests.exceptions.ProxyError):
         return True  # the hub's own client knows other certificates, and says more about proxies
     except requests.RequestException:
@@ -103,9 +110,9 @@ def hub_answers() -> bool:
     return True
 
 
-def commit(model: str) -> str | None:
-    """The commit of a hub's model that is in the hub's cache, or None where there is none."""
-    ref = in_hub_cache(model) / "refs" / "main"
+def commit(model: str, root: Path | None = None) -> str | None:
+    """The commit of a hub's model that is in the hub's cache, or in another, or None where there is none."""
+    ref = in_hub_cache(model, root) / "refs" / "main"
     return ref.read_text().strip() if ref.is_file() else None
 
 
@@ -138,7 +145,7 @@ class _Session(requests.Session):
 
 def _fetch(url: str, part: Path) -> None:
     """The whole content of an address in `part`, after what is there already."""
-    if constants.HF_HUB_OFFLINE:
+    if OFFLINE:
         raise DownloadError(f"{url} is not in the cache, and HF_HUB_OFFLINE forbids to download it")
     busy = fruitless = 0
     with _Session() as session:

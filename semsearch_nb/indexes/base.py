@@ -122,6 +122,12 @@ class Index(ABC):
         The hits hold "ids" where the index has ids of yours, else "rows". Every row is full: a query for which
         the library finds fewer than k is searched again with more effort, as far as that helps, then compared
         with all that the index holds. `completed` counts these queries.
+
+        Raises:
+            TypeError, ValueError: queries as `vectors.unit_rows` refuses them, or of other dimensions; k that is no
+                count.
+            NotImplementedError: a row of `RaBitQ`, which keeps no vectors to compare with, is not full even with the
+                most effort; `Rescored` keeps them.
         """
         rows = self._checked(queries, "queries")
         k = min(as_count(k, "k"), len(self))

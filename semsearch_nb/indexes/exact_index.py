@@ -29,10 +29,12 @@ class Exact(Index):
     """
 
     library = OWN
+    _mapped = False  # whether the codes lie in a file
 
     def _build(self, rows: UnitRows) -> None:
         vectors = rows.kept()
         self._corpus: exact.Prepared | None = _ready(vectors)
+        self._mapped = False
         self._vectors, self._labels = Growing(vectors), Growing(np.arange(len(vectors)))
 
     def _search(self, queries: FloatArray, k: int, effort: int | None = None) -> tuple[FloatArray, IntArray]:
@@ -58,7 +60,7 @@ class Exact(Index):
                 if alive.any() and not alive.all():
                     self._vectors = Growing(self._vectors.array[alive])
                     self._labels = Growing(self._labels.array[alive])
-                self._corpus = _ready(self._vectors.array)
+                self._corpus, self._mapped = _ready(self._vectors.array), False
             return self._corpus
 
     def _write(self, folder: Path) -> None:
@@ -70,7 +72,8 @@ class Exact(Index):
             corpus.save(folder / "prepared")
 
     def _read(self, folder: Path, mmap: bool) -> None:
-        if (folder / "prepared").exists():
+        self._mapped = (folder / "prepared").exists()
+        if self._mapped:
             self._corpus = exact.load(folder / "prepared", verify=False)
             vectors = np.load(next((folder / "prepared").rglob("vectors.npy")), mmap_mode="r")
         else:
@@ -83,7 +86,7 @@ class Exact(Index):
         return int(n), int(dimension)
 
     def _bytes(self) -> int:
-        prepared = 0 if self._corpus is None else self._corpus.nbytes
+        prepared = 0 if self._corpus is None or self._mapped else self._corpus.nbytes
         return self._vectors.nbytes + self._labels.nbytes + prepared
 
 

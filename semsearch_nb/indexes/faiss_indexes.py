@@ -94,9 +94,9 @@ class FaissFlat(_Faiss):
 class FaissIVF(_Faiss):
     """Cells around centres that k-means finds; only the `effort` nearest cells are searched.
 
-    `n_cells` is FAISS's nlist, by default 4 √n; `effort` is `nprobe`. With `code_bytes` the vectors
-    are kept as product-quantised codes of that many bytes (IVF-PQ), so scores are estimates: re-score
-    them (`Rescored`). It must divide the dimension.
+    `n_cells` is FAISS's nlist, by default 4 √n, or n // 39 where that is less: FAISS wants 39 vectors a
+    cell. `effort` is `nprobe`. With `code_bytes` the vectors are kept as product-quantised codes of that
+    many bytes (IVF-PQ), so scores are estimates: re-score them (`Rescored`). It must divide the dimension.
     """
 
     n_cells: int | None = None

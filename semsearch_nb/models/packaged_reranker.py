@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Transformer
@@ -35,7 +36,7 @@ def load(on: str = "cpu", weights: Path = WEIGHTS) -> tuple[CrossEncoder, str]:
     model = untrained(on=on)
     try:
         changed = load_file(weights)
-    except Exception as error:  # safetensors has no class of its own for a damaged header
+    except (OSError, SafetensorError) as error:
         raise PackagedModelError(f"{weights} cannot be read ({error}); install semsearch-nb again") from error
     network = _network(model)
     own = network.state_dict()
@@ -47,20 +48,24 @@ def load(on: str = "cpu", weights: Path = WEIGHTS) -> tuple[CrossEncoder, str]:
 
 
 def untrained(seed: int = 0, on: str = "cpu") -> CrossEncoder:
-    """MiniLM with a new layer that makes one logit of a pair: where training starts."""
-    torch.manual_seed(seed)
-    transformer = Transformer(
-        str(packaged_minilm.find()),
-        transformer_task="sequence-classification",
-        model_kwargs={"dtype": torch.float32},
-        config_kwargs={"num_labels": 1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
-        max_seq_length=MAX_TOKENS,
-    )
-    model: CrossEncoder = CrossEncoder(modules=[transformer], device=on)
-    # MiniLM was trained without its pooler, whose weights have decayed to almost nothing.
-    pooler = _network(model).bert.pooler.dense
-    torch.nn.init.normal_(pooler.weight, std=pooler.in_features**-0.5)
-    return model
+    """MiniLM with a new layer that makes one logit of a pair: where training starts.
+
+    The new weights are drawn on the CPU, so they are the same on every device, and torch's random state stays as it is.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed every device
+        transformer = Transformer(
+            str(packaged_minilm.find()),
+            transformer_task="sequence-classification",
+            model_kwargs={"dtype": torch.float32},
+            config_kwargs={"num_labels": 1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+            max_seq_length=MAX_TOKENS,
+        )
+        model: CrossEncoder = CrossEncoder(modules=[transformer], device="cpu")
+        # MiniLM was trained without its pooler, whose weights have decayed to almost nothing.
+        pooler = _network(model).bert.pooler.dense
+        torch.nn.init.normal_(pooler.weight, std=pooler.in_features**-0.5)
+    return model.to(on)
 
 
 def write(model: CrossEncoder, file: Path) -> None:

@@ -123,16 +123,9 @@ class VectorStore(ABC):
             "dimension": encoder.dimension,
             "fields": dict(self.fields),
         }
-        held = self._open(about)
-        if held["layout"] != LAYOUT:
-            raise StoreError(f"{self.path.name} has the layout {held['layout']}, and {LAYOUT} is read; make it anew")
-        if (held["model"], held["dimension"]) != (about["model"], about["dimension"]):
-            raise StoreError(
-                f"{self.path.name} holds vectors of {_short(held['model'])}, not of {_short(encoder.identity)}; "
-                "vectors of two models cannot be compared: fill a new store with the new model"
-            )
-        if held["fields"] != about["fields"]:
-            raise StoreError(f"{self.path.name} has the fields {held['fields']}, not {about['fields']}")
+        if different := _difference(self._open(about), about):
+            self.close()  # nobody else can, and Windows removes no file that is open
+            raise StoreError(f"{self.path.name} {different}")
 
     # What users call
 
@@ -275,7 +268,9 @@ class VectorStore(ABC):
         held = self._held(list(hashes))
         to_write = [(d, v) for d, v in documents if held.get(d.id) != hashes[d.id]]
         same_text = [d.id for d, _ in to_write if d.id in held and held[d.id][0] == hashes[d.id][0]]
-        stored = {d.id: v for d, _, _, v in self._all(same_text) if v is not None} if same_text else {}
+        # Another process may have written since `_held`, so a vector is taken only with the text that it is of.
+        found = self._all(same_text) if same_text else ()
+        stored = {d.id: v for d, text, _, v in found if v is not None and text == hashes[d.id][0]}
         texts = list(dict.fromkeys(d.full_text for d, _ in to_write if d.id not in stored))
         vectors = dict(zip(texts, self._encoded(texts), strict=True)) if texts else {}
         rows = [
@@ -388,6 +383,20 @@ def current(pointer: str | Path) -> Path:
         return pointer.parent / str(json.loads(pointer.read_text(encoding="utf-8"))["store"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{pointer.name} names no store ({type(error).__name__}); call set_current first") from None
+
+
+def _difference(held: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+    """What keeps a store that is `held` from being opened as `about` says; nothing, as a rule."""
+    if held["layout"] != about["layout"]:
+        return f"has the layout {held['layout']}, and {about['layout']} is read; make it anew"
+    if (held["model"], held["dimension"]) != (about["model"], about["dimension"]):
+        return (
+            f"holds vectors of {_short(held['model'])}, not of {_short(about['model'])}; "
+            "vectors of two models cannot be compared: fill a new store with the new model"
+        )
+    if held["fields"] != about["fields"]:
+        return f"has the fields {held['fields']}, not {about['fields']}"
+    return ""
 
 
 def _hashes(document: Document, values: tuple[Any, ...]) -> tuple[str, str]:

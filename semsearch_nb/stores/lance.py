@@ -21,6 +21,8 @@ from semsearch_nb.vectors import FloatArray
 
 TABLE = "documents"
 KEY = b"semsearch"
+# What `set_unenforced_primary_key` notes of a column. Noted when the table is made, no table is ever without it.
+PRIMARY = {"lance-schema:unenforced-primary-key:position": "1"}
 UNINDEXED = 300  # rows that a search by words may read one by one; with more the index takes them in
 COLUMN = {"text": pa.string(), "integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_()}
 
@@ -54,22 +56,35 @@ class LanceStore(VectorStore):
                 self._make(database, about)
             self.table = database.open_table(TABLE)
             held: Mapping[str, Any] = json.loads(self.table.schema.metadata[KEY])
+            self._index()
         except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
             raise StoreError(f"{self.path.name} cannot be read as a store: {error}") from error
         return held
 
     def _make(self, database: Any, about: Mapping[str, Any]) -> None:
-        from lancedb.index import FTS, BTree
-
-        texts = [pa.field(name, pa.string(), False) for name in ("id", "title", "text", "full_text")]
+        key = pa.field("id", pa.string(), False, metadata=PRIMARY)
+        texts = [pa.field(name, pa.string(), False) for name in ("title", "text", "full_text")]
         hashes = [pa.field(name, pa.string(), False) for name in ("text_hash", "row_hash")]
         fields = [pa.field(name, COLUMN[kind], False) for name, kind in self.fields.items()]
         vector = pa.field("vector", pa.list_(pa.float32(), self.encoder.dimension), False)
-        schema = pa.schema([*texts, *hashes, *fields, vector], metadata={KEY: json.dumps(about).encode()})
-        table = database.create_table(TABLE, schema=schema, exist_ok=True)
-        table.set_unenforced_primary_key("id")
-        table.create_index("full_text", config=FTS())
-        table.create_index("id", config=BTree())
+        schema = pa.schema([key, *texts, *hashes, *fields, vector], metadata={KEY: json.dumps(about).encode()})
+        database.create_table(TABLE, schema=schema, exist_ok=True)
+
+    def _index(self) -> None:
+        """Make the indexes that are missing: both of a new table, or what a stop has left out."""
+        from lancedb.index import FTS, BTree
+
+        for column, config in (("full_text", FTS()), ("id", BTree())):
+            if column not in self._indexed():
+                try:
+                    self.table.create_index(column, config=config)
+                except RuntimeError:  # another process may have made it meanwhile
+                    if column not in self._indexed():
+                        raise
+
+    def _indexed(self) -> dict[str, str]:
+        """The columns that have an index, and its name."""
+        return {column: index.name for index in self.table.list_indices() for column in index.columns}
 
     def ids(self) -> list[str]:
         return sorted(self.table.search().select(["id"]).to_arrow()["id"].to_pylist())
@@ -102,8 +117,7 @@ class LanceStore(VectorStore):
 
     def _index_words(self) -> None:
         """LanceDB indexes new rows when it is asked to; until then a search by words reads each of them."""
-        (name,) = (index.name for index in self.table.list_indices() if index.columns == ["full_text"])
-        if self.table.index_stats(name).num_unindexed_rows > UNINDEXED:
+        if self.table.index_stats(self._indexed()["full_text"]).num_unindexed_rows > UNINDEXED:
             with suppress(RuntimeError):  # another process's commit came between; the next write tries again
                 self.table.optimize()
 

