@@ -90,12 +90,11 @@ METHODS = ("bm25", "minilm", "e5", "reranked", "hybrid")
 
 
 def search(retriever: retrieval.Retriever, queries: Sequence[Query], document_ids: Sequence[str], depth: int) -> Run:
-    """The first `depth` documents. What BM25 scores 0 shares no word with the query and was not found."""
+    """The first `depth` documents that are found."""
     hits = retriever.search([query.text for query in queries], depth)
-    there = hits.found & (hits.scores > 0) if isinstance(retriever, lexical.BM25) else hits.found
     return {
         query.id: [document_ids[row] for row in rows[some].tolist()]
-        for query, rows, some in zip(queries, hits.indices, there, strict=True)
+        for query, rows, some in zip(queries, hits.indices, hits.found, strict=True)
     }
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Literal
 import psutil
 import torch
 
-from semsearch_nb import __version__, datasets, encoding, exact, models
+from semsearch_nb import __version__, benchmark, datasets, encoding, exact, models
 from semsearch_nb.foundation import packages, settings
 
 # What some notebooks need, by the name of the module: libraries, and packages of data, which are never imported.
@@ -103,16 +102,10 @@ def _search() -> Iterator[Finding]:
     title = passages.documents[first].title
     yield Finding("search", f"{QUESTION} → {title}", "ok" if title == ANSWER else "fail")
     texts = passages.document_texts[:64]
-    per_second = len(texts) / _seconds(lambda: encoding.encode_documents(model, texts, use_cache=False))
+    timing = benchmark.time_call(lambda: encoding.encode_documents(model, texts, use_cache=False), repeat=1)
+    per_second = len(texts) / timing.median
     yield Finding("speed", f"{per_second:.0f} passages/s encoded", _state(per_second, fail=0, note=10))
 
 
 def _state(value: float, *, fail: float, note: float) -> Literal["ok", "note", "fail"]:
     return "fail" if value < fail else "note" if value < note else "ok"
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    call()  # what is prepared once, such as the engine
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
