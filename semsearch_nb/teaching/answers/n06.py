@@ -107,10 +107,11 @@ ANSWERS = {
     ),
     "quiz 2": Choice(
         "c",
-        because="the full vectors stay on disk for re-scoring and for the next merge; the codes are added to them.",
+        because="the full vectors, 4 · 384 bytes each, stay on disk for re-scoring and for the next merge; codes and "
+        "graph are added to them.",
         tempting={
-            "a": "one bit is a 32nd of 32 bits, and so much smaller are the codes in memory. The column is another one",
-            "b": "the document is kept as JSON too, so a half is a plausible guess. Compare the column 'all on disk'",
+            "a": "so much should lie in memory. What else stays on disk?",
+            "b": "a half of the full vectors is a plausible guess. What is taken away from them, and what is added?",
         },
     ),
     "1": Task(_memory, because=_against_float32),
@@ -118,8 +119,8 @@ ANSWERS = {
         "b",
         because="use filter, which keeps searching until ten pass, if so many exist.",
         tempting={
-            "a": "each shard takes part in every search, with either filter. The order of two steps is what differs",
-            "c": "a refresh makes new documents visible. What is in stock was visible all the time, and is not shown",
+            "a": "the ten that pass may stand behind place 100. Which step comes first?",
+            "c": "what is found first decides what can pass. With 100 found, is that more or less than with 10?",
         },
     ),
     "3": Task(_knn, because=_among, wants_function=True),

@@ -94,10 +94,11 @@ ANSWERS = {
     "1": Task(_equal_weights, because=_price),
     "2": Choice(
         "b",
-        because="only a score that means the same for every question can carry a threshold.",
+        because="each logit is taken less the mean of its pool, so how bad the whole pool is does not show. Such a "
+        "score cannot say that there is no good match.",
         tempting={
-            "a": "it often is, and does no harm: a threshold can have any size. What does standardising take away?",
-            "c": "this is true, yet a score can be compared between questions on new texts too. Look at how it is made",
+            "a": "the logits do. What does standardising take away before they are added?",
+            "c": "all ten logits fall by the same 3, so their order stays",
         },
     ),
     "3": Task(_best_of, because=_how_many, wants_function=True),
