@@ -97,7 +97,7 @@ ANSWERS = {
     "quiz 2": Choice(
         "c",
         because="these wrong hits have the highest scores of all. A threshold that leaves them out leaves out "
-        "nearly all right ones too.",
+        "all right ones too.",
         tempting={
             "a": "a threshold for 0.8 keeps nearly all of them. Compare it with the scores of the three hits above",
             "b": "look where recall stands in the left panel at the scores of these three hits",

@@ -87,17 +87,15 @@ def _places(answer: Any, *, queries: Any, vectors: Any) -> str:
 ANSWERS = {
     "quiz 1": Choice(
         "b",
-        because="the neighbours of the right paper are found, and stand close to it in the list. The model works, the "
-        "names do not fit.",
+        because="in a random order the next paper is any paper, so the ids say nothing about what was found.",
         tempting={
-            "a": "a weak model brings few right papers first, but then few among the first ten either. Compare both "
-            "numbers with those of the searches above",
-            "c": "a larger corpus makes the task harder and lowers both numbers. Would it change one so much more?",
+            "a": "the quarter came from neighbours: in the sorted list the next paper is often on the same topic",
+            "c": "each vector still lies under the id of another paper",
         },
     ),
     "quiz 2": Choice(
         "a",
-        because="a number means little alone. Beside those of broken searches it shows that this search is not broken.",
+        because="a number means little alone. Beside those of broken searches it shows that this one has neither fault.",
         tempting={
             "b": "a check tells how good something is and changes nothing in it; the model was not trained here",
             "c": "one paper of 253 is right. How many titles would a random order bring to the first place?",
