@@ -95,7 +95,7 @@ ANSWERS = {
     ),
     "quiz 2": Choice(
         "a",
-        because="a number means little alone. Beside those of broken searches it shows that this one has neither fault.",
+        because="a number means little alone. Beside those of broken searches it says: this one has neither fault.",
         tempting={
             "b": "a check tells how good something is and changes nothing in it; the model was not trained here",
             "c": "one paper of 253 is right. How many titles would a random order bring to the first place?",
