@@ -6,12 +6,13 @@ import importlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from semsearch_nb.datasets.collection import Document
 from semsearch_nb.stores.base import Condition, Row, StoreError, VectorStore
@@ -67,11 +68,12 @@ class SqliteStore(VectorStore):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.connection = connect(self.path)
         try:
-            self.connection.execute("pragma journal_mode = wal")
-            if not self._made():  # which waits for nobody
-                with self._transaction():
-                    if not self._made():  # by another process meanwhile
-                        self._make(about)
+            with self._alone_if_new():
+                self.connection.execute("pragma journal_mode = wal")
+                if not self._made():  # which waits for nobody
+                    with self._transaction():
+                        if not self._made():  # by another process meanwhile
+                            self._make(about)
             (text,) = self.connection.execute("select value from about").fetchone()
             held: Mapping[str, Any] = json.loads(text)
         except (library().DatabaseError, ValueError) as error:
@@ -80,6 +82,12 @@ class SqliteStore(VectorStore):
                 raise
             raise StoreError(f"{self.path.name} cannot be read as a store: {error}") from error
         return held
+
+    def _alone_if_new(self) -> AbstractContextManager[Any]:
+        """A lock while the file is empty: SQLite waits for nobody when it changes the journal of a new one."""
+        if self.path.exists() and self.path.stat().st_size:
+            return nullcontext()
+        return FileLock(self.path.with_name(f".{self.path.name}.lock"))
 
     def _made(self) -> bool:
         names = {name for (name,) in self.connection.execute("select name from sqlite_schema")}
