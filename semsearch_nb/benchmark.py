@@ -59,9 +59,7 @@ def time_together(
 
     Compare the results by ratio: `b.median / a.median`. A call ends when the GPU has done its work too.
     """
-    repeat, wait = as_count(repeat, "repeat"), _barrier()
-    if os.environ.get(ONCE):
-        repeat, warm_up = 1, 0
+    (warm_up, repeat), wait = _runs(warm_up, repeat), _barrier()
     for function in functions.values():
         for _ in range(warm_up):
             function()
@@ -74,6 +72,12 @@ def time_together(
             wait()
             seconds[name].append(time.perf_counter() - start)
     return {name: Timing(statistics.median(times), min(times), max(times)) for name, times in seconds.items()}
+
+
+def _runs(warm_up: int, repeat: int) -> tuple[int, int]:
+    """How many runs come before the timed ones, and how many are timed."""
+    repeat = as_count(repeat, "repeat")
+    return (0, 1) if os.environ.get(ONCE) else (warm_up, repeat)
 
 
 def _barrier() -> Callable[[], Any]:
@@ -209,7 +213,7 @@ def sweep(
     runs: dict[tuple[str, int | None], list[_Run]] = {
         setting: [] for setting in _settings(indexes, efforts, len(truth.vectors))
     }
-    n_runs = 1 if os.environ.get(ONCE) else as_count(repeat, "repeat") + 1
+    warm_up, repeat = _runs(1, repeat)
     # A server's index calls its effort by its own name.
     before = {
         name: getattr(index, "effort", None) or getattr(index, index.effort_name)
@@ -217,8 +221,8 @@ def sweep(
         if index.effort_name
     }
     try:
-        with threads.limit(1), tqdm(total=n_runs * len(runs), disable=not progress) as bar:
-            for _ in range(n_runs):
+        with threads.limit(1), tqdm(total=(warm_up + repeat) * len(runs), disable=not progress) as bar:
+            for _ in range(warm_up + repeat):
                 for (name, effort), done in runs.items():
                     bar.set_postfix_str(f"{name} {effort or ''}", refresh=False)
                     if effort is not None:
@@ -230,8 +234,8 @@ def sweep(
             indexes[name].set_effort(effort)
     sizes = {name: (index.memory_bytes() / 1e6, _disk_bytes(index) / 1e6) for name, index in indexes.items()}
     points = []
-    for (name, effort), (warm_up, *timed) in runs.items():
-        ms = [1e3 * run.seconds for run in timed or [warm_up]]
+    for (name, effort), done in runs.items():
+        ms = [1e3 * run.seconds for run in done[warm_up:]]
         means = [float(one_run.mean()) for one_run in ms]
         p50, p99 = np.percentile(ms, [50, 99])
         points.append(
@@ -239,7 +243,7 @@ def sweep(
                 name=name,
                 effort_name=indexes[name].effort_name,
                 effort=effort,
-                recall=warm_up.recall,
+                recall=done[0].recall,
                 ms=statistics.median(means),
                 ms_best=min(means),
                 ms_worst=max(means),
@@ -248,7 +252,7 @@ def sweep(
                 build_s=indexes[name].build_seconds,
                 memory_mb=sizes[name][0],
                 disk_mb=sizes[name][1],
-                completed=warm_up.completed / len(truth.queries),
+                completed=done[0].completed / len(truth.queries),
             )
         )
     return points

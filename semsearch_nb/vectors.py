@@ -129,7 +129,7 @@ def unit_rows(array: Any, name: str) -> FloatArray:
     lengths = row_lengths(matrix)
     if are_units(lengths):
         return matrix
-    check_lengths(lengths, name, may_be_zero=False, advice="remove those rows")
+    check_lengths(lengths, name, may_be_zero=False)
     result = np.empty_like(matrix)
     for part in _parts(len(matrix)):
         result[part] = matrix[part] / lengths[part, None]  # in float64, which 1e-40 / 1e-40 needs
@@ -153,13 +153,7 @@ def row_lengths(matrix: FloatArray) -> Lengths:
     return lengths
 
 
-def check_lengths(
-    lengths: Lengths,
-    name: str,
-    *,
-    may_be_zero: bool = True,
-    advice: str = "remove those rows, or search with score='dot'",
-) -> None:
+def check_lengths(lengths: Lengths, name: str, *, may_be_zero: bool = True, advice: str = "remove those rows") -> None:
     """Raise ValueError where a row of these lengths is not finite, or, with that advice, is zero if it may not be."""
     if (bad := np.flatnonzero(~np.isfinite(lengths))).size:
         raise ValueError(

@@ -17,6 +17,23 @@ def test_functions_take_turns_after_their_warm_up():
     assert "".join(calls) == "ab" + "abab"
 
 
+def test_where_nobody_looks_at_times_everything_runs_once(monkeypatch):
+    monkeypatch.setenv(benchmark.ONCE, "1")
+    calls = []
+    benchmark.time_together({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, repeat=2, warm_up=1)
+    assert "".join(calls) == "ab"
+    with pytest.raises(ValueError, match="repeat must be"):
+        benchmark.time_call(lambda: None, repeat=0)
+
+    rows = np.eye(4, dtype=np.float32)
+    index, runs = indexes.FaissFlat().build(rows), []
+    monkeypatch.setattr(benchmark, "_run", lambda *given, run=benchmark._run: runs.append(given) or run(*given))
+    (point,) = benchmark.sweep(
+        {"all": index}, {}, benchmark.ground_truth(rows, rows[:2], k=1), repeat=3, progress=False
+    )
+    assert len(runs) == 1 and point.recall == 1 and point.ms > 0
+
+
 def test_median_lies_between_fastest_and_slowest(monkeypatch):
     clock = iter([0, 3, 10, 11, 20, 27])  # calls of 3, 1 and 7 seconds
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))

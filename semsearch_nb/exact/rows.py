@@ -82,7 +82,8 @@ def lengths(rows: torch.Tensor, name: str, *, may_be_zero: bool = True) -> torch
 
         in_parts(rows, measure)
         found = torch.from_numpy(of_rows).to(rows.device, wide(rows.device))
-    check_lengths(as_numpy(found), name, may_be_zero=may_be_zero)
+    advice = "remove those rows, or search with score='dot'"
+    check_lengths(as_numpy(found), name, may_be_zero=may_be_zero, advice=advice)
     return found
 
 
